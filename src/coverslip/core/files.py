@@ -31,7 +31,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield partial
         _sync(partial)
-        os.replace(partial, target)
+        partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 

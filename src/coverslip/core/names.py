@@ -39,7 +39,7 @@ def plugins(group: str) -> dict[str, EntryPoint]:
         other = found.setdefault(point.name, point)
         if other.value != point.value:
             raise UsageError(
-                f"two plug-ins are called {point.name!r} in coverslip.{group}: {other.value} and {point.value}",
+                f"coverslip.{group} has two plug-ins {point.name!r}: {other.value} and {point.value}",
                 mend="uninstall one of them",
             )
     return found
