@@ -1,0 +1,155 @@
+"""Encoders agree across back ends, and refuse what they cannot judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason='torch is not installed: pip install "coverslip[torch]"')
+timm = pytest.importorskip("timm", reason='timm is not installed: pip install "coverslip[torch]"')
+
+from coverslip.core.errors import StoreError, UnknownNameError, UsageError  # noqa: E402
+from coverslip.models import ENCODERS, encoder_card, load_encoder  # noqa: E402
+from coverslip.models.encoder import Runtime  # noqa: E402
+from coverslip.models.network import build, normalised, sample_tiles  # noqa: E402
+
+TILES = sample_tiles(encoder_card("resnet18"), 5)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Random ResNet-18 weights: small, and no hub is needed."""
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
+    save_file(timm.create_model("resnet18", num_classes=0).state_dict(), path)
+    return str(path)
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+
+
+@pytest.fixture(scope="module")
+def reference(weights: str) -> np.ndarray:
+    """What torch gives in float64, one tile at a time, normalised as the textbook does."""
+    card = encoder_card("resnet18")
+    network = build(card, weights).double()
+    pixels = torch.from_numpy(TILES).double().permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (card.mean, card.std))
+    return torch.cat([network((tile[None] - mean) / std) for tile in pixels]).numpy()
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "least"),
+    [
+        ("torch", "f32", 0.999),
+        ("torch", "bf16", 0.995),
+        ("torch-compile", "f32", 0.999),
+        ("openvino", "f32", 0.999),
+        ("openvino", "bf16", 0.995),
+        ("onnx", "f32", 0.999),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_back_ends_agree(
+    weights: str, reference: np.ndarray, backend: str, precision: str, least: float
+) -> None:
+    # third parties' tracing warns of itself; the figures are what counts here
+    if backend in ("openvino", "onnx"):
+        pytest.importorskip({"openvino": "openvino", "onnx": "onnxruntime"}[backend])
+    runtime = Runtime(backend=backend, precision=precision, batch=2)
+    features = load_encoder("resnet18", weights=weights, runtime=runtime).encode(TILES)
+    assert features.shape == (5, 512)
+    assert features.dtype == np.float32
+    assert cosine(features, reference).min() >= least
+
+
+def test_order_and_length_hold_over_short_batches(weights: str) -> None:
+    encoder = load_encoder("resnet18", weights=weights, runtime=Runtime(batch=4))
+    parts = list(encoder.stream(iter([TILES[:3], TILES[3:4], TILES[4:5]])))
+    assert [len(part) for part in parts] == [3, 1, 1]
+    np.testing.assert_allclose(np.concatenate(parts), encoder.encode(TILES), atol=1e-5)
+
+
+def test_a_failing_reader_is_heard_and_earlier_features_are_kept(weights: str) -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield TILES[:2]
+        raise OSError("the disk is gone")
+
+    features = load_encoder("resnet18", weights=weights, runtime=Runtime(batch=2)).stream(broken())
+    assert len(next(features)) == 2
+    with pytest.raises(OSError, match="disk is gone"):
+        next(features)
+
+
+def test_hub_weights_come_from_the_cache_and_say_when_they_cannot(
+    weights: str, reference: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked: list[bool] = []
+
+    def cached(repository: str, name: str, *, local_files_only: bool = False) -> str:
+        asked.append(local_files_only)
+        return weights
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", cached)
+    features = load_encoder("resnet18").encode(TILES)
+    assert asked == [True]
+    assert cosine(features, reference).min() >= 0.999
+
+    def absent(repository: str, name: str, *, local_files_only: bool = False) -> str:
+        raise LocalEntryNotFoundError("no such entry") if local_files_only else OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", absent)
+    with pytest.raises(StoreError, match=r"no network.*embed\.weights"):
+        load_encoder("resnet18")
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_every_card_tells_the_truth_without_weights(name: str) -> None:
+    card = ENCODERS[name]
+    with torch.device("meta"):
+        network = normalised(timm.create_model(card.architecture, num_classes=0), card)
+    tiles = torch.empty((2, card.tile_px, card.tile_px, 3), dtype=torch.uint8, device="meta")
+    assert network.to("meta")(tiles).shape == (2, card.dim)
+
+
+def test_bad_requests_are_refused_with_the_mend(weights: str, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="resnet18"):
+        load_encoder("resnet81")
+    with pytest.raises(UnknownNameError, match="openvino"):
+        Runtime(backend="openvinno")
+    with pytest.raises(UsageError, match="224"):
+        load_encoder("vit-small", runtime=Runtime(size=256))
+    with pytest.raises(UsageError, match="resnet50"):
+        load_encoder("resnet50", weights=weights)
+    with pytest.raises(UsageError, match="pickled"):
+        load_encoder("resnet18", weights=str(tmp_path / "model.pth"))
+    with pytest.raises(StoreError, match="no weights"):
+        load_encoder("resnet18", weights=str(tmp_path / "none.safetensors"))
+    (tmp_path / "bad.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(StoreError, match="cannot be read"):
+        load_encoder("resnet18", weights=str(tmp_path / "bad.safetensors"))
+    with pytest.raises(UsageError, match="bf16"):
+        load_encoder("resnet18", weights=weights, runtime=Runtime(backend="onnx", precision="bf16"))
+    encoder = load_encoder("resnet18", weights=weights, runtime=Runtime(batch=2))
+    with pytest.raises(UsageError, match="expected uint8 tiles"):
+        list(encoder.stream([TILES.astype(np.float32)[:2]]))
+
+
+def test_tiles_of_another_scale_are_refused() -> None:
+    from dataclasses import replace
+
+    card = replace(encoder_card("vit-small"), mpp=0.5)
+    card.check_tiles(224, 0.499)
+    with pytest.raises(UsageError, match=r"tiles\.mpp=0\.5"):
+        card.check_tiles(224, 0.25)
+    with pytest.raises(UsageError, match=r"tiles\.size=224"):
+        card.check_tiles(256, 0.5)
