@@ -96,4 +96,6 @@ def _contradiction(facts: Facts, mpp: Mpp, who: str) -> tuple[str, ...]:
     power = facts.objective_power
     if not power or not magnification_contradicts(power, mpp):
         return ()
-    return (f"the file says {power:g}x, usually {MPP_AT_1X / power:g} mpp, but {who} mpp {mpp:g}; the mpp is used",)
+    return (
+        f"the file says {power:g}x, usually {MPP_AT_1X / power:g} mpp, but {who} mpp {mpp:g}; the mpp is used",
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +18,22 @@ from coverslip.slides.digest import digest_of
 from coverslip.slides.reader import Facts, Level, Reader, paste
 from coverslip.slides.resample import EXACT, resample, span
 from coverslip.slides.scale import Scale, settle
+from coverslip.slides.source import is_url
 
 RGB = ("R", "G", "B")
 WHITE = 255
+
+
+def slide_id(path: str) -> str:
+    """Return the name under which results of a slide are kept: the file's name without its ending.
+
+    Examples
+    --------
+    >>> slide_id("/data/case.1/A-01.svs"), slide_id("https://host/B.tiff?version=2")
+    ('A-01', 'B')
+    """
+    name = urlsplit(path).path if is_url(path) else path
+    return Path(name).stem or path
 
 
 class Slide:
@@ -49,7 +63,7 @@ class Slide:
 
     def __init__(self, path: str, reader: Reader, *, mpp: float | None = None) -> None:
         self.path = path
-        self.id = PurePosixPath(path.rstrip("/")).stem
+        self.id = slide_id(path)
         self._reader = reader
         self._scale: Scale = settle(reader.facts, mpp)
 
@@ -144,7 +158,9 @@ class Slide:
             "mpp_source": scale.source,
             "mpp_origin": facts.mpp_origin if scale.source == "file" else None,
             "objective_power": facts.objective_power,
-            "levels": [{"width": v.width, "height": v.height, "downsample": v.downsample} for v in self.levels],
+            "levels": [
+                {"width": v.width, "height": v.height, "downsample": v.downsample} for v in self.levels
+            ],
             "associated": list(facts.associated),
             "channels": list(facts.channels),
             "dtype": facts.dtype,

@@ -1,0 +1,223 @@
+"""Segments of a TIFF page (tiles or strips) turned into pixels: no GIL, no lock, no shared state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import imagecodecs
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from coverslip.core.errors import CorruptSlideError, CorruptTileError, UnsupportedSlideError
+
+Decode = Callable[[bytes, int, NDArray[Any] | None], NDArray[Any]]
+"""(bytes, segment index, buffer or None) → array (h, w, samples)."""
+
+Convert = Callable[[NDArray[Any]], NDArray[Any]]
+
+MAX_SEGMENT = 256 << 20
+"""No tile or strip may decode to more bytes than this; a larger one is a mistake or an attack."""
+
+JPEG = (6, 7, 33007, 34892)
+
+GREY, RGB, PALETTE, YCBCR, WHITE_IS_ZERO = 1, 2, 3, 6, 0
+
+REFUSED = {
+    5: "CMYK",
+    8: "CIE L*a*b*",
+    9: "ICC L*a*b*",
+    10: "ITU L*a*b*",
+    32803: "a colour filter array",
+    4: "a mask",
+}
+
+DECODE_ERRORS = (ValueError, RuntimeError, TypeError, IndexError, EOFError)
+"""What tifffile and the codecs raise for bytes that they cannot decode."""
+
+
+def segment_shape(page: tifffile.TiffPage) -> tuple[int, int, int]:
+    """Return height, width and samples of the page's tiles or strips."""
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth, samples
+    return min(page.rowsperstrip, page.imagelength), page.imagewidth, samples
+
+
+def check_page(page: tifffile.TiffPage, path: str) -> None:
+    """Refuse what cannot or must not be decoded, before anything is allocated.
+
+    Raises
+    ------
+    UnsupportedSlideError
+        For colour models, codecs and strips that this reader does not serve.
+    CorruptSlideError
+        For tiles of absurd size.
+    """
+    photometric = int(page.photometric) if page.photometric is not None else GREY
+    if photometric in REFUSED:
+        raise UnsupportedSlideError(
+            f"{path} is stored as {REFUSED[photometric]}, not as RGB, grey or channels",
+            mend="convert it to RGB, e.g. with QuPath or libvips",
+        )
+    if page.imagedepth > 1 or page.dtype is None or page.dtype.kind not in "uif":
+        raise UnsupportedSlideError(
+            f"{path} has pixels of {page.bitspersample} bits, sample format {page.sampleformat}, depth "
+            f"{page.imagedepth}: expected flat integer or real pixels",
+            mend="convert it to 8 or 16 bits, e.g. with bfconvert",
+        )
+    _check_size(page, path)
+    try:
+        page.decode(None, 0)
+    except (ValueError, NotImplementedError, tifffile.TiffFileError) as error:
+        raise UnsupportedSlideError(
+            f"{path} has pixels that cannot be decoded here: {error} (compression {int(page.compression)})",
+            mend="convert it to a JPEG or deflate TIFF, e.g. with bfconvert",
+        ) from error
+
+
+def _check_size(page: tifffile.TiffPage, path: str) -> None:
+    height, width, samples = segment_shape(page)
+    if min(height, width, page.imagewidth, page.imagelength) < 1:
+        raise CorruptSlideError(
+            f"{path} states a picture of {page.imagewidth} × {page.imagelength} in tiles of "
+            f"{width} × {height}",
+            mend="copy the file anew",
+        )
+    needed = height * width * samples * (page.dtype.itemsize if page.dtype else 1)
+    if needed <= MAX_SEGMENT or is_raw_rows(page):
+        return
+    text = f"{width} × {height} px would take {needed / 2**20:,.0f} MiB; the limit is {MAX_SEGMENT >> 20} MiB"
+    if page.is_tiled:
+        raise CorruptSlideError(f"{path}: one tile of {text}", mend="the file is damaged: copy it anew")
+    raise UnsupportedSlideError(f"{path}: one strip of {text}", mend="convert it to a tiled TIFF")
+
+
+def is_raw_rows(page: tifffile.TiffPage) -> bool:
+    """Say whether the rows of a stripped page lie uncompressed in the file, to be read in any number."""
+    return (
+        not page.is_tiled
+        and page.compression == 1
+        and page.predictor == 1
+        and page.fillorder == 1
+        and page.bitspersample in (8, 16, 32, 64)
+        and not page.is_subsampled
+    )
+
+
+def decoder(page: tifffile.TiffPage) -> Decode:
+    """Return the function that decodes the page's segments; the fastest for its codec."""
+    if int(page.compression) == 7 and page.bitspersample == 8 and page.jpegheader is None:
+        return _jpeg(page)
+    return _any(page)
+
+
+def _jpeg(page: tifffile.TiffPage) -> Decode:
+    """Decode with libjpeg-turbo straight into a buffer."""
+    tables = page.jpegtables
+    colourspace, out_colourspace = _jpeg_colours(page)
+    height, width, samples = segment_shape(page)
+    rows, tiled = page.imagelength, page.is_tiled
+    strips = -(-rows // height)
+    decode = imagecodecs.jpeg8_decode
+    fallback = _any(page)
+
+    def run(data: bytes, index: int, out: NDArray[Any] | None) -> NDArray[Any]:
+        tall = height if tiled else min(height, rows - index % strips * height)
+        shape = (tall, width, samples)
+        if out is None or out.shape != shape or not out.flags.c_contiguous:
+            out = np.empty(shape, np.uint8)
+        target = out if samples > 1 else out[..., 0]
+        try:
+            decode(data, tables=tables, colorspace=colourspace, outcolorspace=out_colourspace, out=target)
+        except ValueError:
+            _check_jpeg_size(data, height, width)  # a last tile may be stored cut
+            return fallback(data, index, None)
+        return out
+
+    return run
+
+
+def _check_jpeg_size(data: bytes, height: int, width: int) -> None:
+    """Refuse a JPEG stream that is larger than its tile, before it is decoded."""
+    found = _jpeg_size(data)
+    if found is None or found[0] > height or found[1] > width:
+        raise CorruptTileError(f"it holds a JPEG of {found} rows and columns, not up to {(height, width)}")
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Return rows and columns from the frame header of a JPEG stream (ITU T.81, B.2.2)."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[place + 5 : place + 7], "big"), int.from_bytes(
+                data[place + 7 : place + 9], "big"
+            )
+        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return None
+
+
+def _jpeg_colours(page: tifffile.TiffPage) -> tuple[int | None, int | None]:
+    """Return the colour spaces of the stream and of the result.
+
+    TIFF's photometric tag rules, but a JFIF marker says YCbCr whatever the tag says (as libtiff and OpenSlide do);
+    Aperio stores RGB without a marker, which a JPEG library would take for YCbCr.
+    """
+    if page.planarconfig != 1 or page.samplesperpixel == 1:
+        return None, GREY
+    if page.photometric == YCBCR:
+        return None, RGB
+    return (None if page.is_jfif else RGB), RGB
+
+
+def _any(page: tifffile.TiffPage) -> Decode:
+    """Decode with whatever codec tifffile has for the page."""
+    decode, tables, header = page.decode, page.jpegtables, page.jpegheader
+
+    def run(data: bytes, index: int, out: NDArray[Any] | None) -> NDArray[Any]:  # noqa: ARG001 - same shape as _jpeg
+        pixels, _, _ = decode(data, index, jpegtables=tables, jpegheader=header)
+        if pixels is None:
+            raise CorruptTileError("it is empty")
+        return np.asarray(pixels[0])
+
+    return run
+
+
+def converter(page: tifffile.TiffPage, *, palette: bool) -> Convert | None:
+    """Return what turns stored samples into shown ones, or None when they are the same.
+
+    Palettes become RGB where `palette`, white-is-zero becomes black-is-zero, and transparency is laid on white.
+    """
+    if page.photometric == PALETTE and palette and page.colormap is not None:
+        table = np.ascontiguousarray((page.colormap.T >> 8).astype(np.uint8))
+        return lambda pixels: table[np.minimum(pixels[..., 0], len(table) - 1)]
+    if page.photometric == WHITE_IS_ZERO and page.dtype is not None and page.dtype.kind == "u":
+        top = page.dtype.type((1 << page.bitspersample) - 1)
+        if page.bitspersample == 1:
+            return lambda pixels: np.where(pixels, 0, 255).astype(np.uint8)
+        return lambda pixels: top - pixels
+    if page.bitspersample == 1:
+        return lambda pixels: np.where(pixels, 255, 0).astype(np.uint8)
+    if page.photometric in (RGB, YCBCR) and page.samplesperpixel > 3 and page.planarconfig == 1:
+        kind = int(page.extrasamples[0]) if page.extrasamples else 0
+        if kind in (1, 2) and page.dtype == np.uint8:
+            return lambda pixels: on_white(pixels, premultiplied=kind == 1)
+        return lambda pixels: pixels[..., :3]
+    return None
+
+
+def on_white(pixels: NDArray[np.uint8], *, premultiplied: bool) -> NDArray[np.uint8]:
+    """Lay pixels with transparency (h, w, 4) on white.
+
+    Examples
+    --------
+    >>> on_white(np.array([[[10, 20, 30, 0], [10, 20, 30, 255]]], np.uint8), premultiplied=False).tolist()
+    [[[255, 255, 255], [10, 20, 30]]]
+    """
+    alpha = pixels[..., 3:4].astype(np.uint16)
+    colour = pixels[..., :3].astype(np.uint16)
+    if not premultiplied:
+        colour = (colour * alpha + 127) // 255
+    return np.minimum(colour + (255 - alpha), 255).astype(np.uint8)
