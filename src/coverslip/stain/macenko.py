@@ -1,0 +1,66 @@
+"""Macenko et al., A method for normalizing histology slides for quantitative analysis, ISBI 2009.
+
+The densities of stained pixels lie in a plane; its outermost directions are the stains.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coverslip.stain.chain import Chain, as_step, od_in, od_out
+from coverslip.stain.density import WHITE, Background
+from coverslip.stain.matrices import StainMatrix
+from coverslip.stain.sample import as_he, directions, stained
+
+EXTREME = 1.0
+"""Percentile of the angles that counts as outermost, from either side."""
+
+ROOM = 2.0
+"""Amounts are halved in between, so that nearly black pixels (over 4 decades of one stain) fit 16 bits."""
+
+
+def fit_macenko(
+    pixels: NDArray[np.uint8], background: Background = WHITE, *, percentile: float = EXTREME
+) -> StainMatrix:
+    """Find haematoxylin and eosin in pixels of a slide.
+
+    Parameters
+    ----------
+    pixels
+        uint8 (…, 3) from the tissue of the whole slide; glass is dropped.
+    background
+        Intensity of empty glass.
+    percentile
+        Of the angles in the plane of the stains, from either side.
+
+    Raises
+    ------
+    StainError
+        When there is too little stain, one stain only, or a brown one.
+
+    Examples
+    --------
+    >>> from coverslip.stain import RUIFROK_JOHNSTON, recombine
+    >>> amounts = np.random.default_rng(0).exponential(0.4, (5000, 2)).astype(np.float32)
+    >>> truth = RUIFROK_JOHNSTON["H&E"]
+    >>> max(fit_macenko(recombine(amounts, truth)).angles_to(truth)) < 3
+    True
+    """
+    od = stained(pixels, background)
+    plane, angles = directions(od)
+    low, high = np.percentile(angles, [percentile, 100 - percentile])
+    vectors = np.stack([plane @ [np.cos(angle), np.sin(angle)] for angle in (low, high)])
+    return as_he(vectors, od, background)
+
+
+def transfer_stains(source: StainMatrix, target: StainMatrix) -> Chain:
+    """Return the map that gives the source's stains the target's colours and strengths.
+
+    Unmix and scale, then mix. In between, an amount below 0 (noise, or a colour that is no stain) becomes 0:
+    a stronger target would blow it up to a colour that no tissue has.
+    """
+    scale = np.array(target.max_concentrations) / np.array(source.max_concentrations)
+    unmix = np.vstack([(np.linalg.pinv(source.array) * scale).T, np.zeros(3)]) / ROOM
+    mix = np.hstack([target.array.T, np.zeros((3, 1))]) * ROOM
+    return Chain((od_in(source.background), as_step(unmix), as_step(mix), od_out()))
