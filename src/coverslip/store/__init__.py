@@ -1,0 +1,29 @@
+"""Results on disk: typed, versioned, whole, each with its provenance.
+
+`RunFolder` holds the results of a run; ``docs/reference/format.md`` states every file.
+"""
+
+from coverslip.store.folder import RunFolder
+from coverslip.store.graded import GradedTiles
+from coverslip.store.header import Header
+from coverslip.store.kinds.stain import SlideStain
+from coverslip.store.log import Event
+from coverslip.store.provenance import Provenance, SlideRoot, fingerprint
+from coverslip.store.values import Derived, Features, FeatureStream, LabelMap, Resume, Table
+
+__all__ = [
+    "Derived",
+    "Event",
+    "FeatureStream",
+    "Features",
+    "GradedTiles",
+    "Header",
+    "LabelMap",
+    "Provenance",
+    "Resume",
+    "RunFolder",
+    "SlideRoot",
+    "SlideStain",
+    "Table",
+    "fingerprint",
+]

@@ -1,0 +1,207 @@
+"""Results that have no type of their own further down the house: features, tables, maps, records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coverslip.core.errors import StoreError
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What an encoder says about each tile of a slide.
+
+    Row ``i`` is tile ``i`` of the slide's tiles. A tile that could not be read has NaN in its whole row.
+
+    Attributes
+    ----------
+    X
+        float16 or float32, shape (n, d).
+    coords
+        int32, shape (n, 2): the tiles' upper left corners ``(x, y)`` in level-0 pixels.
+    encoder
+        Name of the encoder.
+    names
+        One per column, when the columns mean something; else None.
+    tile_px
+        Side of a tile in pixels as the encoder saw it.
+    tile_side
+        Side of a tile in level-0 pixels (what CLAM and TRIDENT call ``patch_size_level0``).
+    mpp
+        Microns per pixel at which the tiles were read, or None.
+    """
+
+    X: NDArray[Any]
+    coords: NDArray[np.int32]
+    encoder: str
+    names: tuple[str, ...] | None = None
+    tile_px: int = 0
+    tile_side: float = 0.0
+    mpp: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.X.ndim != 2 or self.coords.shape != (len(self.X), 2):
+            raise StoreError(
+                f"features of shape {self.X.shape} and coords of shape {self.coords.shape} do not belong "
+                "together: expected (n, d) and (n, 2)"
+            )
+        if self.names is not None and len(self.names) != self.X.shape[1]:
+            raise StoreError(f"{len(self.names)} names for {self.X.shape[1]} columns of features")
+
+    def __len__(self) -> int:
+        return len(self.X)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return the column called `name`.
+
+        Raises
+        ------
+        UnknownNameError
+            When there is none; the nearest match is in the message.
+        """
+        from coverslip.core import unknown
+
+        names = self.names or ()
+        if name not in names:
+            raise unknown("feature", name, names)
+        column: NDArray[Any] = self.X[:, names.index(name)]
+        return column
+
+    @property
+    def missing(self) -> NDArray[np.bool_]:
+        """Which tiles could not be read, shape (n,)."""
+        return np.isnan(self.X).all(axis=1) if self.X.shape[1] else np.zeros(len(self.X), bool)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Named columns of equal length, and what else there is to say about them.
+
+    Attributes
+    ----------
+    columns
+        Arrays of shape (n,), by name; a column of text has dtype object or str.
+    notes
+        Plain values (JSON types): units, class names, parameters found, …
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(column) for name, column in self.columns.items()}
+        if len(set(lengths.values())) > 1:
+            raise StoreError(f"columns of unequal length: {lengths}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self.columns[name]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelMap:
+    """One label per pixel over a part of the slide.
+
+    Attributes
+    ----------
+    labels
+        Integers, shape (h, w); 0 is "nothing said".
+    downsample
+        Level-0 pixels per pixel of the map.
+    origin
+        ``(x, y)`` of the map's corner in level-0 pixels.
+    names
+        What each label means; ``names[0]`` belongs to label 1.
+    mpp
+        Microns per pixel of level 0, or None: makes the map's scale physical.
+    """
+
+    labels: NDArray[np.integer[Any]]
+    downsample: float
+    origin: tuple[float, float] = (0.0, 0.0)
+    names: tuple[str, ...] = ()
+    mpp: float | None = None
+
+
+@dataclass(frozen=True)
+class FeatureStream:
+    """Features that come batch by batch and go to the disk as they come.
+
+    Attributes
+    ----------
+    batches
+        Yields ``(X, coords)`` of shapes (b, d) and (b, 2), in tile order, starting after the rows that
+        `Resume` said are there.
+    d
+        Number of columns.
+    n
+        Number of rows when complete.
+    dtype
+        ``"float16"`` or ``"float32"``.
+    """
+
+    encoder: str
+    batches: Iterator[tuple[NDArray[Any], NDArray[Any]]]
+    d: int
+    n: int
+    dtype: str = "float32"
+    names: tuple[str, ...] | None = None
+    tile_px: int = 0
+    tile_side: float = 0.0
+    mpp: float | None = None
+
+    def collect(self) -> Features:
+        """Run the stream to its end in memory."""
+        values = np.empty((self.n, self.d), self.dtype)
+        coords = np.empty((self.n, 2), np.int32)
+        done = 0
+        for rows, corners in self.batches:
+            values[done : done + len(rows)], coords[done : done + len(rows)] = rows, corners
+            done += len(rows)
+        if done != self.n:
+            raise StoreError(f"the stream of {self.encoder} ended after {done} of {self.n} rows")
+        return Features(values, coords, **self.about())
+
+    def about(self) -> dict[str, Any]:
+        """Return what is the same for all rows."""
+        return {name: getattr(self, name) for name in ("encoder", "names", "tile_px", "tile_side", "mpp")}
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A result made from the same stage's streamed results, once those are complete.
+
+    Attributes
+    ----------
+    make
+        Gets the stage's own finished results by key.
+    """
+
+    make: Callable[[Mapping[str, Any]], Any]
+
+
+@dataclass(frozen=True)
+class Resume:
+    """How many rows of each streamed result an earlier, interrupted run left.
+
+    A stage that streams takes it from ``inputs["resume"]`` (absent when there is nothing to resume) and
+    starts each stream after these rows.
+
+    Examples
+    --------
+    >>> Resume({"features/pathomics": 640}).rows("features/pathomics"), Resume().rows("features/uni")
+    (640, 0)
+    """
+
+    kept: Mapping[str, int] = field(default_factory=dict)
+
+    def rows(self, key: str) -> int:
+        """Return how many rows of `key` are there already."""
+        return self.kept.get(key, 0)
