@@ -1,0 +1,142 @@
+"""See a whole slide at a coarse resolution with bounded memory, whatever levels its file has."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coverslip.core import Box, Size
+from coverslip.core.errors import CorruptTileError
+from coverslip.slides.slide import Slide
+
+WINDOW = 2048
+"""Level pixels along one side of what a thread reads at once: 12 MB, and whole blocks of most files."""
+
+THREADS = 2
+"""Threads that decode; the result does not depend on it."""
+
+NEAR = 1.3
+"""A level may be this much coarser than wanted and is then taken as it is."""
+
+WHITE = 255
+
+
+class Grid(NamedTuple):
+    """A resolution that costs little to read: a whole multiple of one level's pixels.
+
+    `downsample` is level-0 pixels per grid pixel, `size` the grid pixels that cover the slide, `factor` the
+    level's pixels per grid pixel.
+    """
+
+    downsample: float
+    size: Size
+    factor: int
+    block: int
+    """Level pixels along the longer side of a stored block: nothing smaller is worth trying again."""
+
+
+class Window(NamedTuple):
+    """A rectangle of grid pixels."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def grid_near(slide: Slide, mpp: float) -> Grid:
+    """Return the grid nearest to `mpp` microns per pixel that averages whole pixels of a level.
+
+    It is within a factor of 1.5 of what is wanted, unless the slide itself is coarser.
+    """
+    wanted = max(1.0, mpp / slide.require_mpp())
+    level = max((v for v in slide.levels if v.downsample <= wanted * NEAR), key=lambda v: v.downsample)
+    factor = max(1, round(wanted / level.downsample))
+    step = factor * level.downsample
+    size = Size(math.ceil(slide.size.width / step - 1e-6), math.ceil(slide.size.height / step - 1e-6))
+    return Grid(step, size, factor, max(slide.reader.block_size(level.index)))
+
+
+def windows(grid: Grid, side: int = WINDOW) -> list[Window]:
+    """Cut the grid into squares of about `side` level pixels, row by row."""
+    step = max(1, side // grid.factor)
+    width, height = grid.size
+    return [
+        Window(x, y, min(step, width - x), min(step, height - y))
+        for y in range(0, height, step)
+        for x in range(0, width, step)
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """What was read of a window: pixels (h, w, 3) and how many could not be decoded (they are white)."""
+
+    window: Window
+    pixels: NDArray[np.uint8]
+    unreadable: int
+
+
+def read(slide: Slide, grid: Grid, window: Window) -> Piece:
+    """Read one window; where the file is damaged, only the damaged part stays white."""
+    try:
+        return Piece(window, slide.read_at(_box(grid, window), grid.downsample), 0)
+    except CorruptTileError:
+        pixels = np.full((window.height, window.width, 3), WHITE, np.uint8)
+        if max(window.width, window.height) * grid.factor <= grid.block or max(window[2:]) == 1:
+            return Piece(window, pixels, window.width * window.height)
+    lost = 0
+    for part in _quarters(window):
+        piece = read(slide, grid, part)
+        y, x = part.y - window.y, part.x - window.x
+        pixels[y : y + part.height, x : x + part.width] = piece.pixels
+        lost += piece.unreadable
+    return Piece(window, pixels, lost)
+
+
+def _quarters(window: Window) -> list[Window]:
+    x, y, width, height = window
+    left, top = max(1, width // 2), max(1, height // 2)
+    parts = [
+        Window(x, y, left, top),
+        Window(x + left, y, width - left, top),
+        Window(x, y + top, left, height - top),
+        Window(x + left, y + top, width - left, height - top),
+    ]
+    return [part for part in parts if part.width > 0 and part.height > 0]
+
+
+def _box(grid: Grid, window: Window) -> Box:
+    return Box(*(value * grid.downsample for value in window))
+
+
+def pieces(slide: Slide, grid: Grid, parts: Sequence[Window], threads: int = THREADS) -> Iterator[Piece]:
+    """Read windows in order, a few ahead of the one in use, so memory does not grow with the slide."""
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        ahead = [pool.submit(read, slide, grid, part) for part in parts[: threads + 1]]
+        try:
+            for number in range(len(parts)):
+                piece = ahead.pop(0).result()
+                if number + threads + 1 < len(parts):
+                    ahead.append(pool.submit(read, slide, grid, parts[number + threads + 1]))
+                yield piece
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+def overview(slide: Slide, grid: Grid) -> tuple[NDArray[np.uint8], float]:
+    """Read the whole slide at `grid`; return pixels (h, w, 3) and the share that could not be decoded."""
+    pixels = np.empty((grid.size.height, grid.size.width, 3), np.uint8)
+    lost = 0
+    for piece in pieces(slide, grid, windows(grid)):
+        x, y, width, height = piece.window
+        pixels[y : y + height, x : x + width] = piece.pixels
+        lost += piece.unreadable
+    return pixels, lost / (pixels.shape[0] * pixels.shape[1])
