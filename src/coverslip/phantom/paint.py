@@ -1,0 +1,207 @@
+"""From place to stain: concentrations of haematoxylin, eosin (and DAB) in any rectangle of the tissue."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from coverslip.phantom.artefacts import Artefact
+from coverslip.phantom.atlas import UNIT
+from coverslip.phantom.colour import stains_of, transmit
+from coverslip.phantom.glands import glands_near, outline
+from coverslip.phantom.layout import rings_of
+from coverslip.phantom.nuclei import BLOCK, nuclei_of
+from coverslip.phantom.scene import LUMEN, Coarse, Rect, Scene, smooth
+
+Plane = NDArray[np.float32]
+
+
+class Painter:
+    """Paints concentrations; keeps the nuclei of the blocks that it has lately seen."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.artefacts: tuple[Artefact, ...] = ()
+        self.vectors = stains_of(scene.spec, scene.seed)
+        self.nuclei = lru_cache(maxsize=1024)(lambda column, row: nuclei_of(scene, column, row))
+
+    def nuclei_near(self, rect: Rect, reach: int) -> NDArray[np.void]:
+        """Return the nuclei whose centres lie within `reach` of a rect, in an order that never changes."""
+        left, right = rect.x - reach, rect.x + rect.width + reach
+        top, bottom = rect.y - reach, rect.y + rect.height + reach
+        parts = [
+            self.nuclei(column, row)
+            for row in range(max(top, 0) // BLOCK, (bottom - 1) // BLOCK + 1)
+            for column in range(max(left, 0) // BLOCK, (right - 1) // BLOCK + 1)
+        ]
+        if not parts:
+            return self.nuclei(-9, -9)
+        found = np.concatenate(parts)
+        x, y = found["x"], found["y"]
+        return found[(x >= left) & (x < right) & (y >= top) & (y < bottom)]
+
+    def is_glass(self, rect: Rect) -> bool:
+        """Say whether a rect shows neither tissue nor artefact."""
+        from shapely import intersects, prepare
+        from shapely.geometry import box
+
+        margin = 8
+        place = box(
+            rect.x - margin, rect.y - margin, rect.x + rect.width + margin, rect.y + rect.height + margin
+        )
+        prepare(self.scene.layout.tissue)
+        return not bool(intersects(self.scene.layout.tissue, place))
+
+    def light(self, rect: Rect) -> NDArray[np.float32] | None:
+        """Return the light that a rect lets through, (h, w, 3) between 0 and 1, or None for glass."""
+        stain = self.paint(rect)
+        return None if stain is None else transmit(stain, self.vectors)
+
+    def tissue_mask(self, rect: Rect) -> Plane | None:
+        """Return the tissue's outline filled, 0 … 1 with soft edges, or None where there is none."""
+        import shapely
+
+        margin = 4
+        left, top = rect.x - margin, rect.y - margin
+        right, bottom = rect.x + rect.width + margin, rect.y + rect.height + margin
+        rings = rings_of(
+            shapely.clip_by_rect(self.scene.layout.tissue, left - 8, top - 8, right + 8, bottom + 8)
+        )
+        if not rings:
+            return None
+        mask = np.zeros((bottom - top, right - left), np.uint8)
+        corners = [np.rint((ring - (left + 0.5, top + 0.5)) * 16).astype(np.int32) for ring in rings]
+        cv2.fillPoly(mask, corners, 255, lineType=cv2.LINE_AA, shift=4)
+        soft = cv2.GaussianBlur(mask, (5, 5), 1.1)[margin:-margin, margin:-margin]
+        return soft.astype(np.float32) * np.float32(1 / 255)
+
+    def paint(self, rect: Rect) -> NDArray[np.float32] | None:
+        """Return concentrations (h, w, 3) of haematoxylin, eosin and DAB, or None where there is only glass."""
+        mask = self.tissue_mask(rect)
+        if mask is None or not mask.any():
+            return None
+        scene, coarse = self.scene, Coarse.of(rect)
+        blue, pink = self._ground(coarse)
+        self._glands(rect, blue, pink)
+        counter, brown = self._nuclei(rect)
+        pink *= 1 - np.minimum(counter + brown, 1) * np.float32(0.93)
+        strength = 1 - scene.spec.faint
+        field = scene.noise("strength blue", coarse.x, coarse.y, 3000.0) * 0.06 + 1
+        other = scene.noise("strength pink", coarse.x, coarse.y, 2500.0) * 0.09 + 1
+        blue += counter
+        blue *= mask * coarse.dense(field * strength)
+        pink *= mask * coarse.dense(other * strength)
+        brown *= mask * np.float32(strength)
+        return cv2.merge([blue, pink, brown])
+
+    def _ground(self, coarse: Coarse) -> tuple[Plane, Plane]:
+        """Return haematoxylin and eosin of everything but nuclei and glands."""
+        scene, (x, y) = self.scene, (coarse.x, coarse.y)
+        fibre, grain, wall, cleft = scene.textures(coarse)
+        dense_share = coarse.dense(0.52 + 0.20 * scene.noise("collagen", x, y, 240.0))
+        pink = (fibre * np.float32(0.72) + np.float32(0.10)) * (dense_share + np.float32(0.5))
+        pink *= 1 - np.float32(0.93) * cleft
+        blue = grain * np.float32(0.05) + np.float32(0.03)
+        lymph = scene.lymph(x, y)
+        if lymph.max() > 0:
+            lymph = coarse.dense(lymph)
+            blue += lymph * np.float32(0.14)
+            pink *= 1 - lymph * np.float32(0.45)
+        tumour = scene.distance("tumour", x, y)
+        if tumour.max() > 0:
+            self._tumour(coarse, tumour, grain, (blue, pink))
+        fat = scene.distance("fat", x, y)
+        if fat.max() > 0:
+            share = coarse.dense(
+                smooth(fat + scene.px(15) * scene.noise("fat edge", x, y, 60.0), 0, scene.px(10))
+            )
+            _blend(pink, wall * np.float32(0.62) + np.float32(0.012), share)
+            _blend(blue, wall * np.float32(0.10) + np.float32(0.004), share)
+        np.maximum(blue, 0, out=blue)
+        return blue, pink
+
+    def _tumour(self, coarse: Coarse, distance: Plane, grain: Plane, planes: tuple[Plane, Plane]) -> None:
+        """Lay nests of tumour epithelium over the stroma, with lumens."""
+        scene, (blue, pink) = self.scene, planes
+        nests = coarse.dense(scene.nests(coarse.x, coarse.y))
+        inside = coarse.dense(smooth(distance, 0, scene.px(9)))
+        share = np.clip(nests * 7, 0, 1) * inside
+        _blend(blue, grain * np.float32(0.26) + np.float32(0.30), share)
+        _blend(pink, grain * np.float32(0.22) + np.float32(0.40), share)
+        lumen = np.clip((nests - np.float32(LUMEN)) * 8, 0, 1) * inside
+        if lumen.max() > 0:
+            _blend(blue, np.maximum(grain, 0) * np.float32(0.12), lumen)
+            _blend(pink, np.maximum(grain - 0.1, 0) * np.float32(0.5), lumen)
+
+    def _glands(self, rect: Rect, blue: Plane, pink: Plane) -> None:
+        """Draw glands and vessels."""
+        found = glands_near(self.scene, rect.x, rect.y, rect.x + rect.width, rect.y + rect.height)
+        if not found.size:
+            return
+        glands, vessels = found[~found["vessel"]], found[found["vessel"]]
+        if glands.size:
+            rim = _filled(rect, glands, 1.05)
+            _blend(pink, np.float32(0.08), rim)
+            body = _filled(rect, glands, 1.0)
+            _blend(blue, np.float32(0.20), body)
+            _blend(pink, np.float32(0.44), body)
+            apical = _filled(rect, glands, 0.72)
+            _blend(blue, np.float32(0.09), apical)
+            _blend(pink, np.float32(0.24), apical)
+            lumen = _filled(rect, glands, glands["lumen"])
+            _blend(blue, np.float32(0.015), lumen)
+            _blend(pink, np.float32(0.02), lumen)
+        if vessels.size:
+            _blend(pink, np.float32(0.75), _filled(rect, vessels, 1.0))
+            lumen = _filled(rect, vessels, vessels["lumen"])
+            _blend(pink, np.float32(0.03), lumen)
+            _blend(blue, np.float32(0.0), lumen)
+
+    def _nuclei(self, rect: Rect) -> tuple[Plane, Plane]:
+        """Return haematoxylin and DAB of the nuclei."""
+        scene = self.scene
+        ihc = scene.spec.stain == "ihc"
+        layers = [np.zeros((rect.height, rect.width), np.uint8) for _ in range(1 + ihc)]
+        pictures = scene.sprites.pictures
+        found = self.nuclei_near(rect, scene.sprites.reach)
+        columns = (np.floor(found["x"]) - rect.x).astype(int).tolist()
+        rows = (np.floor(found["y"]) - rect.y).astype(int).tolist()
+        for x, y, number, positive in zip(
+            columns, rows, found["sprite"].tolist(), found["positive"].tolist(), strict=True
+        ):
+            stamp(layers[positive], pictures[number], x, y)
+        blue = layers[0].astype(np.float32) * np.float32((0.6 if ihc else 1.0) / UNIT)
+        brown = layers[1].astype(np.float32) * np.float32(0.95 / UNIT) if ihc else np.zeros_like(blue)
+        return blue, brown
+
+
+def stamp(layer: NDArray[np.uint8], picture: NDArray[np.uint8], x: int, y: int) -> None:
+    """Lay a picture with its middle at (x, y) onto a layer; the darker wins."""
+    half = picture.shape[0] // 2
+    left, top = x - half, y - half
+    rows = slice(max(top, 0), max(0, min(y + half + 1, layer.shape[0])))
+    columns = slice(max(left, 0), max(0, min(x + half + 1, layer.shape[1])))
+    place = layer[rows, columns]
+    if place.size:
+        part = picture[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
+        np.maximum(place, part, out=place)
+
+
+def _blend(plane: Plane, value: Any, share: Plane) -> None:
+    """Move a plane towards `value` by `share`, in place."""
+    plane += share * (value - plane)
+
+
+def _filled(rect: Rect, glands: NDArray[np.void], share: Any) -> Plane:
+    """Return the outlines of glands, drawn at `share` of their size, filled with soft edges."""
+    margin = 4
+    mask = np.zeros((rect.height + 2 * margin, rect.width + 2 * margin), np.uint8)
+    for gland, part in zip(glands, np.broadcast_to(share, glands.size), strict=True):
+        corners = (outline(gland, float(part)) - (rect.x - margin + 0.5, rect.y - margin + 0.5)) * 16
+        cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
+    soft = cv2.GaussianBlur(mask, (5, 5), 1.2)[margin:-margin, margin:-margin]
+    return soft.astype(np.float32) * np.float32(1 / 255)
