@@ -56,7 +56,7 @@ def polygons_of(mask: NDArray[np.bool_], downsample: float, tolerance: float = 0
         return ()
     # a bridge one pixel wide is traced as a line: widening by half a pixel gives it back its area
     wide = {"join_style": "mitre", "mitre_limit": SQUARE, "cap_style": "square"}
-    edges = shapely.buffer(shapely.make_valid(traced), 0.5, **wide)
+    edges = shapely.buffer(_valid(traced), 0.5, **wide)
     scaled = shapely.transform(edges, lambda points: (points + 0.5) * downsample)
     return tidy(shapely.simplify(scaled, tolerance) if tolerance else scaled)
 
@@ -69,6 +69,16 @@ def tidy(shapes: Sequence[Any] | NDArray[Any]) -> tuple[Polygon, ...]:
     parts = [part for part in shapely.get_parts(merged) if part.geom_type == "Polygon" and not part.is_empty]
     normal = [shapely.normalize(part) for part in parts]
     return tuple(sorted(normal, key=lambda part: (-part.area, part.bounds)))
+
+
+def _valid(shapes: Sequence[Any]) -> NDArray[Any]:
+    """Mend shapes whose rings touch themselves or each other; collapsed parts stay as lines."""
+    import shapely
+
+    given = np.asarray(shapes, object)
+    broken = ~shapely.is_valid(given)
+    given[broken] = shapely.make_valid(given[broken], method="structure", keep_collapsed=True)
+    return given
 
 
 def _traced(mask: NDArray[np.bool_]) -> list[Any]:
