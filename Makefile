@@ -65,4 +65,4 @@ constraints:
 	rm -rf build/constraints
 
 clean:
-	rm -rf demo site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/gallery/*.png
+	rm -rf demo site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/gallery

@@ -7,7 +7,6 @@ their outputs: they are executed in a folder with phantom slides, unless ``extra
 from __future__ import annotations
 
 import inspect
-import os
 import re
 import shutil
 import tempfile
@@ -22,7 +21,13 @@ import nbformat
 from mkdocs.structure.files import File, Files
 from nbclient import NotebookClient
 
+from coverslip.cli import main
+from coverslip.core import errors
+from coverslip.measure.pathomics import PATHOMICS
+from coverslip.phantom import PhantomSpec, make, write_slide
+
 ROOT = Path(__file__).parents[1]
+PHANTOM = PhantomSpec(3000, 2400, artefacts=(("blur", 1), ("pen", 1), ("fold", 1), ("bubble", 1)))
 ROOMS = (
     "slides",
     "tissue",
@@ -58,8 +63,6 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 # ------------------------------------------------------------------ tables of what the code knows
 def commands() -> str:
     """Every command with its help."""
-    from coverslip.cli import main
-
     return "\n\n".join(_command(main, "coverslip", depth=2))
 
 
@@ -75,17 +78,13 @@ def _command(command: click.Command, path: str, depth: int) -> Iterator[str]:
 
 def pathomics() -> str:
     """One row per measurement."""
-    from coverslip.measure.pathomics import PATHOMICS
-
     rows = [f"| `{m.name}` | {m.unit or ''} | {m.description} | {m.source} |" for m in PATHOMICS]
     head = f"{len(rows)} measurements.\n\n| name | unit | what it is | source |\n|---|---|---|---|"
     return "\n".join([head, *rows])
 
 
-def errors() -> str:
+def error_tree() -> str:
     """The tree of errors."""
-    from coverslip.core import errors
-
     return (
         "```text\n"
         + inspect.cleandoc((errors.__doc__ or "").split("::\n")[1].split("\nAn error")[0])
@@ -128,7 +127,7 @@ def python_api() -> str:
 GENERATORS = {
     "commands": commands,
     "pathomics": pathomics,
-    "errors": errors,
+    "errors": error_tree,
     "stages": stages,
     "readers": readers,
     "python": python_api,
@@ -180,22 +179,12 @@ def _output(output: nbformat.NotebookNode) -> str:
 
 # ------------------------------------------------------------------ slides for docs and their tests
 def phantom_slides(folder: Path) -> Path:
-    """Write phantom-1.svs and phantom-2.svs into `folder`; a copy when they were made before."""
-    cache = ROOT / "build" / "phantoms"
-    wanted = ("phantom-1.svs", "phantom-2.svs")
-    if not all((cache / name).exists() for name in wanted):
-        _make_phantoms(cache)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in wanted:
-        shutil.copyfile(cache / name, folder / name)
-    return folder
-
-
-def _make_phantoms(folder: Path) -> None:
-    from coverslip.phantom import PhantomSpec, make, write_slide
-
+    """Put phantom-1.svs and phantom-2.svs into `folder`; they are painted once and then copied."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in (1, 2):
-        partial = folder / f".{os.getpid()}-{seed}.svs"
-        write_slide(make(PhantomSpec(), seed), partial, format="svs")
-        partial.replace(folder / f"phantom-{seed}.svs")
+        path = ROOT / "build" / "phantoms" / f"phantom-{seed}.svs"
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_slide(make(PHANTOM, seed), path)
+        shutil.copyfile(path, folder / path.name)
+    return folder
