@@ -16,7 +16,7 @@ from coverslip.core.errors import CorruptTileError, MissingMppError, StainError,
 from coverslip.slides.colour import ColourTransform, composite
 from coverslip.slides.digest import digest_of
 from coverslip.slides.reader import Facts, Level, Reader, paste
-from coverslip.slides.resample import EXACT, resample, span
+from coverslip.slides.resample import EXACT, on_level, resample, span
 from coverslip.slides.scale import Scale, settle
 from coverslip.slides.source import is_url
 
@@ -236,8 +236,8 @@ class Slide:
     def _pixels(self, box: Box, downsample: float) -> NDArray[Any]:
         level = self.best_level(downsample)
         size, scale = box.pixels(downsample), downsample / level.downsample
-        columns = span(box.x / level.downsample, size.width, scale)
-        rows = span(box.y / level.downsample, size.height, scale)
+        columns = span(on_level(box.x, level.downsample), size.width, scale)
+        rows = span(on_level(box.y, level.downsample), size.height, scale)
         source = self._window(level, columns.first, rows.first, Size(columns.count, rows.count), box)
         return resample(source, size, scale, (columns.phase, rows.phase))
 

@@ -29,6 +29,13 @@ class Spans(NamedTuple):
     high: NDArray[np.int32]
 
 
+def on_level(positions: NDArray[np.int32], downsample: float) -> NDArray[np.float64]:
+    """Do what `coverslip.slides.resample.on_level` does, for many whole positions at once."""
+    there = positions / downsample
+    nearest = np.rint(there)
+    return np.where(np.abs(there - nearest) * downsample <= 0.5 + EXACT, nearest, there)
+
+
 def spans(starts: NDArray[np.float64], pixels: int, scale: float) -> tuple[NDArray[np.float64], ...]:
     """Do what `coverslip.slides.resample.span` does, for many positions at once.
 
@@ -98,7 +105,7 @@ class Plan:
         return self._spans(1, self.level.height, self.block.height)
 
     def _spans(self, axis: int, extent: int, block: int) -> Spans:
-        starts = self.tiles.xy[self.index, axis] / self.level.downsample
+        starts = on_level(self.tiles.xy[self.index, axis], self.level.downsample)
         first, count, phase = spans(starts, self.tiles.spec.size, self.scale)
         low = np.maximum(first, 0) // block
         high = (np.minimum(first + count, extent) - 1) // block
