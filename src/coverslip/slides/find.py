@@ -17,11 +17,11 @@ from coverslip.slides.source import head_of, is_url
 from coverslip.slides.tables import read_cohort
 
 SLIDES = frozenset(
-    ".svs .tif .tiff .btf .tf2 .tf8 .qptiff .ndpi .scn .mrxs .bif .vms .vmu .svslide .vsi .dcm .dicom".split()
+    [".svs", ".tif", ".tiff", ".btf", ".tf2", ".tf8", ".qptiff", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".vsi", ".dcm", ".dicom"]
 )
 """Endings of whole-slide images; a file with one is listed even when it cannot be opened, to fail with a reason."""
 
-PICTURES = frozenset(".jpg .jpeg .png .webp".split())
+PICTURES = frozenset([".jpg", ".jpeg", ".png", ".webp"])
 
 UNFINISHED = (PARTIAL, ".part", ".crdownload", ".download", ".tmp", ".swp")
 

@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core import Size
-from coverslip.core.errors import CorruptSlideError, CorruptTileError, SlideError, UnsupportedSlideError, UsageError
+from coverslip.core.errors import (
+    CorruptSlideError,
+    CorruptTileError,
+    SlideError,
+    UnsupportedSlideError,
+    UsageError,
+)
 from coverslip.slides.heads import is_dicom, is_tiff, tiff_kind
 from coverslip.slides.reader import BlockReader, Facts, Level
 from coverslip.slides.source import is_url
@@ -39,7 +45,9 @@ class OpenSlideReader(BlockReader):
 
     name: ClassVar[str] = "openslide"
     needs: ClassVar[str] = "openslide-python, openslide-bin"
-    formats: ClassVar[str] = "MRXS, Leica SCN, Ventana BIF, Hamamatsu NDPI, VMS and VMU, Sakura SVSLIDE, Trestle TIFF"
+    formats: ClassVar[str] = (
+        "MRXS, Leica SCN, Ventana BIF, Hamamatsu NDPI, VMS and VMU, Sakura SVSLIDE, Trestle TIFF"
+    )
     windows: ClassVar[bool] = True
 
     def __init__(self, path: str) -> None:
@@ -91,7 +99,9 @@ class OpenSlideReader(BlockReader):
             return self._read(level, (x, y), size, None)
         return super().window(level, x, y, size)
 
-    def _read(self, level: int, at: tuple[int, int], size: Size, out: NDArray[Any] | None) -> NDArray[np.uint8]:
+    def _read(
+        self, level: int, at: tuple[int, int], size: Size, out: NDArray[Any] | None
+    ) -> NDArray[np.uint8]:
         downsample = self.facts.levels[level].downsample
         x, y = (round(value * downsample) for value in at)
         buffer = np.empty((size.height, size.width, 4), np.uint8)
@@ -106,7 +116,8 @@ class OpenSlideReader(BlockReader):
         """Return an associated image as (h, w, 3)."""
         if name not in self.facts.associated:
             raise UsageError(
-                f"there is no associated image {name!r}", mend=f"there are: {', '.join(self.facts.associated)}"
+                f"there is no associated image {name!r}",
+                mend=f"there are: {', '.join(self.facts.associated)}",
             )
         return self._handles.mine().associated(name)
 
@@ -125,7 +136,9 @@ def anchor(position: int, downsample: float) -> int:
     (512, 512, 510)
     """
     candidates = range(position, max(-1, position - SEARCH - 1), -1)
-    return min(candidates, key=lambda at: (round(abs(at * downsample - round(at * downsample)) / downsample, 4), -at))
+    return min(
+        candidates, key=lambda at: (round(abs(at * downsample - round(at * downsample)) / downsample, 4), -at)
+    )
 
 
 def rgb_on_white(pixels: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
@@ -242,7 +255,16 @@ class _Handles:
 
 def _refusal(path: str, said: str) -> UnsupportedSlideError | CorruptSlideError:
     """Turn OpenSlide's refusal to open into the kind of error that it means."""
-    words = ("truncated", "Short read", "Premature", "Bogus", "corrupt", "Couldn't read", "Cannot read", "No such file")
+    words = (
+        "truncated",
+        "Short read",
+        "Premature",
+        "Bogus",
+        "corrupt",
+        "Couldn't read",
+        "Cannot read",
+        "No such file",
+    )
     if any(word in said for word in words):
         return CorruptSlideError(f"{path}: OpenSlide cannot open it: {said}", mend="copy the slide anew")
     return UnsupportedSlideError(f"{path}: OpenSlide cannot open it: {said}", mend="convert it to OME-TIFF")
@@ -273,5 +295,7 @@ def _number(properties: dict[str, str], key: str) -> float | None:
 
 
 def _doubts(properties: dict[str, str]) -> tuple[str, ...]:
-    fluorescence = properties.get("hamamatsu.Fluorescence") or properties.get("hamamatsu.Reference[Fluorescence]")
+    fluorescence = properties.get("hamamatsu.Fluorescence") or properties.get(
+        "hamamatsu.Reference[Fluorescence]"
+    )
     return (f"the file says that it is fluorescence: {fluorescence}",) if fluorescence else ()
