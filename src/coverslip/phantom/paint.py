@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.phantom.artefacts import Artefact
+from coverslip.phantom.artefacts import place_artefacts
 from coverslip.phantom.atlas import UNIT
-from coverslip.phantom.colour import stains_of, transmit
+from coverslip.phantom.colour import glow, stains_of, transmit
 from coverslip.phantom.glands import glands_near, outline
 from coverslip.phantom.layout import rings_of
 from coverslip.phantom.nuclei import BLOCK, nuclei_of
+from coverslip.phantom.optics import MARGIN, OF_FOCUS, OF_STAIN, Artefacts, change_light, change_stain
 from coverslip.phantom.scene import LUMEN, Coarse, Rect, Scene, smooth
 
 Plane = NDArray[np.float32]
@@ -24,8 +25,12 @@ class Painter:
     """Paints concentrations; keeps the nuclei of the blocks that it has lately seen."""
 
     def __init__(self, scene: Scene) -> None:
+        from shapely.prepared import prep
+
         self.scene = scene
-        self.artefacts: tuple[Artefact, ...] = ()
+        self.artefacts = place_artefacts(scene.spec, scene.seed, scene.layout)
+        self._artefacts = Artefacts(self.artefacts)
+        self._prepared = prep(scene.layout.tissue)
         self.vectors = stains_of(scene.spec, scene.seed)
         self.nuclei = lru_cache(maxsize=1024)(lambda column, row: nuclei_of(scene, column, row))
 
@@ -46,20 +51,39 @@ class Painter:
 
     def is_glass(self, rect: Rect) -> bool:
         """Say whether a rect shows neither tissue nor artefact."""
-        from shapely import intersects, prepare
         from shapely.geometry import box
 
+        if self._artefacts.near(rect):
+            return False
         margin = 8
-        place = box(
-            rect.x - margin, rect.y - margin, rect.x + rect.width + margin, rect.y + rect.height + margin
-        )
-        prepare(self.scene.layout.tissue)
-        return not bool(intersects(self.scene.layout.tissue, place))
+        place = box(rect.x - margin, rect.y - margin, rect.x + rect.width + margin, rect.y + rect.height + margin)
+        return not self._prepared.intersects(place)
 
-    def light(self, rect: Rect) -> NDArray[np.float32] | None:
-        """Return the light that a rect lets through, (h, w, 3) between 0 and 1, or None for glass."""
+    def light(self, rect: Rect) -> NDArray[np.float32]:
+        """Return the light that a rect lets through, (h, w, 3): 1 for glass, 0 for black."""
+        near = [artefact for artefact in self._artefacts.near(rect) if artefact.kind not in OF_STAIN]
+        margin = MARGIN if any(artefact.kind in OF_FOCUS for artefact in near) else 0
+        wide = rect.grown(margin)
+        stain = self.stain(wide)
+        if self.scene.spec.stain == "fluorescence":
+            light = glow(stain, (wide.height, wide.width))
+        elif stain is None:
+            light = np.ones((wide.height, wide.width, 3), np.float32)
+        else:
+            light = transmit(stain, self.vectors)
+        for artefact in near:
+            light = change_light(wide, light, artefact)
+        return light[margin : margin + rect.height, margin : margin + rect.width]
+
+    def stain(self, rect: Rect) -> NDArray[np.float32] | None:
+        """Return concentrations (h, w, 3) of haematoxylin, eosin and DAB with folds and the like, None for glass."""
         stain = self.paint(rect)
-        return None if stain is None else transmit(stain, self.vectors)
+        if stain is None:
+            return None
+        for artefact in self._artefacts.near(rect):
+            if artefact.kind in OF_STAIN:
+                stain = change_stain(rect, stain, artefact, self.paint)
+        return stain
 
     def tissue_mask(self, rect: Rect) -> Plane | None:
         """Return the tissue's outline filled, 0 … 1 with soft edges, or None where there is none."""
@@ -96,6 +120,9 @@ class Painter:
         blue *= mask * coarse.dense(field * strength)
         pink *= mask * coarse.dense(other * strength)
         brown *= mask * np.float32(strength)
+        if scene.spec.stain == "ihc":
+            # eosin is not used: what it would colour takes a breath of both others
+            blue, brown, pink = blue + pink * np.float32(0.13), brown + pink * np.float32(0.035), pink * 0
         return cv2.merge([blue, pink, brown])
 
     def _ground(self, coarse: Coarse) -> tuple[Plane, Plane]:

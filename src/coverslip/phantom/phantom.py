@@ -133,9 +133,8 @@ class Phantom:
         rect = Rect(column * BLOCK, row * BLOCK, BLOCK, BLOCK)
         glass = colour.light_field(self.spec.illumination, self.spec.glass)
         light = colour.lit(glass, rect.x, rect.y, (BLOCK, BLOCK))
-        through = None if self.is_glass(column, row) else self.painter.light(rect)
-        if through is not None:
-            light = cv2.multiply(light, through)
+        if self.spec.stain == "fluorescence" or not self.is_glass(column, row):
+            light = light * self.painter.light(rect)
         if self.spec.noise > 0:
             light = light + self._noise(column, row)
         return cv2.convertScaleAbs(np.maximum(light, 0, out=light))
