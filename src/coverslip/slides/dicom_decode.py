@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from coverslip.core.errors import CorruptTileError, UnsupportedSlideError
 from coverslip.slides.codestream import picture_size
+from coverslip.slides.reader import pixel_buffer
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
 JPEG = "1.2.840.10008.1.2.4."
@@ -108,7 +109,7 @@ def _jpeg8(data: bytes, form: FrameFormat, out: NDArray[Any] | None) -> NDArray[
         return np.asarray(imagecodecs.jpeg_decode(data, bitspersample=12))
     shape = (form.rows, form.columns, form.samples)
     if out is None or out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
-        out = np.empty(shape, np.uint8)
+        out = pixel_buffer(*shape)
     colour = form.samples == 3
     stored = "RGB" if form.photometric == "RGB" and not _says_ycbcr(data) else None
     imagecodecs.jpeg8_decode(

@@ -94,9 +94,11 @@ def level_of(instances: list[Instance], doubts: list[str]) -> DicomLevel:
     table: dict[str, tuple[array[int], array[int]]] = {}
     left_out = 0
     for number, instance in enumerate(instances):
-        for frame, (path, block) in enumerate(_positions(instance, columns, rows, doubts)):
-            empty = array("q", [NO_FRAME]) * (columns * rows)
-            owner, frames = table.setdefault(path, (empty, empty[:]))
+        for frame, (path, block) in enumerate(_positions(instance, columns, rows)):
+            if path not in table:
+                empty = array("q", [NO_FRAME]) * (columns * rows)
+                table[path] = (empty, empty[:])
+            owner, frames = table[path]
             if frames[block] == NO_FRAME:
                 owner[block], frames[block] = number, frame
             else:
@@ -129,7 +131,7 @@ def _channel_names(instances: list[Instance], paths: list[str]) -> tuple[str, ..
     return tuple(described.get(path) or path or f"channel {index + 1}" for index, path in enumerate(paths))
 
 
-def _positions(instance: Instance, columns: int, rows: int, doubts: list[str]) -> Iterator[tuple[str, int]]:
+def _positions(instance: Instance, columns: int, rows: int) -> Iterator[tuple[str, int]]:
     """Yield optical path and block of each frame, in the order of frames."""
     header = instance.header
     frames = len(instance.frames[0])
@@ -138,15 +140,14 @@ def _positions(instance: Instance, columns: int, rows: int, doubts: list[str]) -
         yield from _tiled_full(instance, columns * rows, frames)
     elif groups:
         yield from _tiled_sparse(instance, groups, columns, rows)
-    elif frames == columns * rows:
-        if frames > 1:
-            doubts.append("the file does not say where its frames lie; they are taken row by row")
+    elif frames == columns * rows and min(columns, rows) == 1:
         for index in range(frames):
             yield "", index
-    else:
-        raise CorruptSlideError(
-            f"{instance.path} does not say where its {frames} frames lie in {columns} × {rows}",
-            mend="export it anew",
+    else:  # row by row or column by column: a guess would scramble the picture
+        raise UnsupportedSlideError(
+            f"{instance.path} does not say where its {frames} frames lie (no DimensionOrganizationType, no "
+            "positions)",
+            mend="export it anew as DICOM, e.g. with wsidicomizer",
         )
 
 

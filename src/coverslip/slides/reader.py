@@ -189,6 +189,36 @@ class BlockReader:
         return pixels
 
 
+LANES = 32
+"""Bytes that libjpeg-turbo's AVX2 code writes at once."""
+
+OFF_LANES = 16
+"""Where a buffer should start within them, see `pixel_buffer`."""
+
+
+def pixel_buffer(height: int, width: int, channels: int = 3) -> NDArray[np.uint8]:
+    """Return an empty array (height, width, channels) for `Reader.block` to decode into, placed where that is fast.
+
+    libjpeg-turbo writes rows that start at a multiple of 32 bytes past the cache, others through it. The pixels are
+    read again at once, so the first costs up to 60 % more time (measured: 0.25 against 0.155 ms for 256 × 256 px);
+    hence a start that is no multiple of 32. Reuse buffers: fresh memory costs as much again in page faults.
+
+    Examples
+    --------
+    >>> pixel_buffer(256, 256).shape
+    (256, 256, 3)
+    """
+    count = height * width * channels
+    room = np.empty(count + 2 * LANES, np.uint8)
+    start = (OFF_LANES - address(room)) % LANES
+    return room[start : start + count].reshape(height, width, channels)
+
+
+def address(pixels: NDArray[Any]) -> int:
+    """Return where an array lies in memory."""
+    return int(pixels.__array_interface__["data"][0])
+
+
 def paste(canvas: NDArray[Any], piece: NDArray[Any], x: int, y: int) -> None:
     """Copy `piece` onto `canvas` with its corner at (x, y); what falls outside is dropped.
 

@@ -11,6 +11,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from coverslip.core.errors import CorruptSlideError, CorruptTileError, UnsupportedSlideError
+from coverslip.slides.codestream import picture_size
+from coverslip.slides.reader import pixel_buffer
 
 Decode = Callable[[bytes, int, NDArray[Any] | None], NDArray[Any]]
 """(bytes, segment index, buffer or None) → array (h, w, samples)."""
@@ -21,6 +23,9 @@ MAX_SEGMENT = 256 << 20
 """No tile or strip may decode to more bytes than this; a larger one is a mistake or an attack."""
 
 JPEG = (6, 7, 33007, 34892)
+
+SIZED = (7, 33003, 33004, 33005, 34712, 34892)
+"""JPEG and JPEG 2000: the stream states its own size, which must not exceed the segment's."""
 
 GREY, RGB, PALETTE, YCBCR, WHITE_IS_ZERO = 1, 2, 3, 6, 0
 
@@ -127,7 +132,7 @@ def _jpeg(page: tifffile.TiffPage) -> Decode:
         tall = height if tiled else min(height, rows - index % strips * height)
         shape = (tall, width, samples)
         if out is None or out.shape != shape or not out.flags.c_contiguous:
-            out = np.empty(shape, np.uint8)
+            out = pixel_buffer(*shape)
         target = out if samples > 1 else out[..., 0]
         try:
             decode(data, tables=tables, colorspace=colourspace, outcolorspace=out_colourspace, out=target)
@@ -141,22 +146,9 @@ def _jpeg(page: tifffile.TiffPage) -> Decode:
 
 def _check_jpeg_size(data: bytes, height: int, width: int) -> None:
     """Refuse a JPEG stream that is larger than its tile, before it is decoded."""
-    found = _jpeg_size(data)
+    found = picture_size(data)
     if found is None or found[0] > height or found[1] > width:
         raise CorruptTileError(f"it holds a JPEG of {found} rows and columns, not up to {(height, width)}")
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Return rows and columns from the frame header of a JPEG stream (ITU T.81, B.2.2)."""
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        marker = data[place + 1]
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[place + 5 : place + 7], "big"), int.from_bytes(
-                data[place + 7 : place + 9], "big"
-            )
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return None
 
 
 def _jpeg_colours(page: tifffile.TiffPage) -> tuple[int | None, int | None]:
@@ -175,8 +167,12 @@ def _jpeg_colours(page: tifffile.TiffPage) -> tuple[int | None, int | None]:
 def _any(page: tifffile.TiffPage) -> Decode:
     """Decode with whatever codec tifffile has for the page."""
     decode, tables, header = page.decode, page.jpegtables, page.jpegheader
+    height, width, _ = segment_shape(page)
+    sized = int(page.compression) in SIZED and header is None
 
     def run(data: bytes, index: int, out: NDArray[Any] | None) -> NDArray[Any]:  # noqa: ARG001 - same shape as _jpeg
+        if sized and ((found := picture_size(data)) is None or found[0] > height or found[1] > width):
+            raise CorruptTileError(f"it holds a picture of {found} rows and columns, not up to {(height, width)}")
         pixels, _, _ = decode(data, index, jpegtables=tables, jpegheader=header)
         if pixels is None:
             raise CorruptTileError("it is empty")

@@ -170,7 +170,7 @@ def _plane(
     samples, dtype = shown(key, stored_samples, convert)
     if is_raw_rows(key) and key.dtype is not None:
         stored = key.dtype.newbyteorder(key.parent.byteorder)
-        rows = _row_offsets(segments[0], height, size, stored.itemsize * stored_samples)
+        rows = _row_offsets(segments[0], height, size, stored.itemsize * stored_samples * size.width)
         block = Size(size.width, min(BAND, size.height))
         return RawRows(source, size, block, rows, stored, stored_samples, samples, dtype, convert)
     strips = 1 if key.is_tiled else max(1, BAND // height)
@@ -181,11 +181,22 @@ def _plane(
     if missing > 0:  # a truncated directory: what it does not name is unreadable, not empty
         offsets = offsets + array("q", [-1]) * missing
         counts = counts + array("q", [1]) * missing
-    fill = 255 if samples == 3 and dtype == np.uint8 else 0
     return Plane(
-        source, source.size(), size, Size(width, height * strips), columns, strips, offsets, counts, first, samples, dtype, fill,
-        decoder(key), convert,
-    )  # fmt: skip
+        source=source,
+        length=source.size(),
+        size=size,
+        block=Size(width, height * strips),
+        columns=columns,
+        strips=strips,
+        offsets=offsets,
+        counts=counts,
+        first=first,
+        samples=samples,
+        dtype=dtype,
+        fill=255 if samples == 3 and dtype == np.uint8 else 0,
+        decode=decoder(key),
+        convert=convert,
+    )
 
 
 def shown(key: tifffile.TiffPage, samples: int, convert: Convert | None) -> tuple[int, np.dtype[Any]]:
