@@ -16,7 +16,7 @@ from coverslip import Box, Slide
 from coverslip.measure import lookalike
 from coverslip.measure.pathomics import measure_tile
 from coverslip.phantom import Phantom, PhantomSpec, make, write_slide
-from coverslip.stain import Normaliser, fit, fit_target, recombine, separate
+from coverslip.stain import Normaliser, estimate_background, fit, fit_target, recombine, separate
 from coverslip.tiles import GridSpec, Tiles, lay, stream
 from coverslip.tissue import find_tissue
 from coverslip.tissue.quality import assess
@@ -49,7 +49,8 @@ def levels(cut: Cutter) -> Rgb:
     """One place at three resolutions."""
     slide = cut.slide("plain")
     x, y = cut.middle("plain")
-    return row([slide.read_at(Box(x, y, 320 * d, 320 * d), d) for d in (1, 2, 6)], ["0.5 µm", "1 µm", "3 µm"])
+    boxes = {d: Box(x - 160 * d, y - 160 * d, 320 * d, 320 * d) for d in (1, 2, 5)}
+    return row([slide.read_at(box, d) for d, box in boxes.items()], [f"mpp {d * slide.mpp:g}" for d in boxes])
 
 
 def tissue(cut: Cutter) -> Rgb:
@@ -77,7 +78,7 @@ def quality(cut: Cutter) -> Rgb:
 def separation(cut: Cutter) -> Rgb:
     """A tile, its haematoxylin and its eosin."""
     tiles = cut.tiles("plain")
-    stains = fit("macenko", tiles.reshape(-1, 3))
+    stains = fit("macenko", tiles, cut.glass("plain"))
     amounts = separate(tiles[0], stains)
     alone = [recombine(np.where(np.arange(2) == k, amounts, 0).astype(np.float32), stains) for k in range(2)]
     return row([tiles[0], *alone], ["tile", *stains.names])
@@ -85,10 +86,10 @@ def separation(cut: Cutter) -> Rgb:
 
 def stain(cut: Cutter) -> Rgb:
     """Tiles of one slide before and after they took another's colours."""
-    ours, theirs = cut.tiles("defects", seed=2), cut.tiles("plain")
-    target = fit_target("plain", theirs.reshape(-1, 3), source="a phantom")
-    normaliser = Normaliser.to_target("macenko", fit("macenko", ours.reshape(-1, 3)), target)
-    parts = [np.vstack(tiles[:2]) for tiles in (ours, normaliser.apply(ours), theirs)]
+    ours, theirs = cut.tiles("plain", seed=2), cut.tiles("plain")
+    target = fit_target("plain", theirs, cut.glass("plain"), source="a phantom")
+    normaliser = Normaliser.to_target("macenko", fit("macenko", ours, cut.glass("plain", 2)), target)
+    parts = [np.vstack(tiles[2:4]) for tiles in (ours, normaliser.apply(ours), theirs)]
     return row(parts, ["before", "after (Macenko)", "target"])
 
 
@@ -96,7 +97,7 @@ def alike(cut: Cutter) -> Rgb:
     """Tiles that measure alike, in one colour."""
     slide = cut.slide("plain")
     tiles = lay(slide, GridSpec(mpp=1.0, size=128, min_tissue=0.5), find_tissue(slide))
-    stains = fit("macenko", cut.tiles("plain").reshape(-1, 3))
+    stains = fit("macenko", cut.tiles("plain"), cut.glass("plain"))
     features = np.array([measure_tile(t, 1.0, stains) for b in stream(slide, tiles) for t in b.pixels])
     return row(
         [slide.thumbnail(500), labelled(slide, tiles, lookalike(features).labels)],
@@ -138,11 +139,13 @@ class Cutter:
         return self._get(name, seed)[0].truth
 
     def middle(self, name: str) -> tuple[int, int]:
-        """A corner from which there is tissue."""
-        slide = self.slide(name)
-        tiles = lay(slide, GridSpec(size=512, min_tissue=0.99), find_tissue(slide))
-        x, y = tiles.xy[len(tiles) // 2].tolist()
-        return x, y
+        """A place with tissue around it."""
+        point = find_tissue(self.slide(name)).polygons[0].buffer(-400).representative_point()
+        return round(point.x), round(point.y)
+
+    def glass(self, name: str, seed: int = 1) -> tuple[float, float, float]:
+        """The colour of empty glass."""
+        return estimate_background(self.slide(name, seed).thumbnail(512))
 
     def tiles(self, name: str, seed: int = 1) -> Rgb:
         """Some tiles that are all tissue, (n, 320, 320, 3)."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from importlib import import_module
@@ -44,6 +46,12 @@ MARK = re.compile(r"^<!-- generate: (\w+) -->$", re.MULTILINE)
 
 
 # ------------------------------------------------------------------ MkDocs calls these
+def on_pre_build(**_: Any) -> None:
+    """Make the gallery when it is not there; ``make docs`` makes it anew each time."""
+    if not (ROOT / "docs" / "gallery").is_dir():
+        subprocess.run([sys.executable, str(ROOT / "docs" / "gallery.py")], check=True)
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add a page for every notebook, and the pages that stand outside docs/."""
     for file in [f for f in files if f.src_uri.endswith(".ipynb")]:
