@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -186,13 +187,16 @@ def _output(output: nbformat.NotebookNode) -> str:
 
 
 # ------------------------------------------------------------------ slides for docs and their tests
-def phantom_slides(folder: Path) -> Path:
-    """Put phantom-1.svs and phantom-2.svs into `folder`; they are painted once and then copied."""
-    folder.mkdir(parents=True, exist_ok=True)
+@cache
+def _painted() -> tempfile.TemporaryDirectory[str]:
+    """Two phantom slides, painted once per process; the folder goes with it."""
+    folder = tempfile.TemporaryDirectory()
     for seed in (1, 2):
-        path = ROOT / "build" / "phantoms" / f"phantom-{seed}.svs"
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_slide(make(PHANTOM, seed), path)
-        shutil.copyfile(path, folder / path.name)
+        write_slide(make(PHANTOM, seed), Path(folder.name) / f"phantom-{seed}.svs")
+    return folder
+
+
+def phantom_slides(folder: Path) -> Path:
+    """Put phantom-1.svs and phantom-2.svs into `folder`."""
+    shutil.copytree(_painted().name, folder, dirs_exist_ok=True)
     return folder

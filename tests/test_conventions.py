@@ -28,7 +28,7 @@ ADDRESSES = {
     "BlockReader.window",
     "paste",
 }
-OTHER_WORDS = re.compile(r"patch(es)?|chips?|embeddings?|magnifications?|wsi")
+OTHER_WORDS = re.compile(r"patch(es)?|chips?|embeddings?|magnifications?")
 THEIRS = {"mpp_of_magnification", "magnification_contradicts", "magnification"}  # at the door
 
 
@@ -182,18 +182,3 @@ def test_modules_raise_errors_of_the_tree(path: Path) -> None:
         name for name in raised if name.endswith(("Error", "Exception", "Exit")) and name not in allowed
     }
     assert foreign == set()
-
-
-def test_no_module_level_import_of_what_is_heavy() -> None:
-    heavy = {
-        "torch", "matplotlib", "zarr", "sklearn", "skimage", "scipy", "h5py", "pyarrow", "wsidicom",
-        "openslide", "pydantic", "rich", "dask", "distributed", "jinja2",
-    }  # fmt: skip
-    found = {}
-    for path in MODULES:
-        top = [node for node in tree_of(path).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-        names = {a.name for n in top if isinstance(n, ast.Import) for a in n.names}
-        names |= {n.module or "" for n in top if isinstance(n, ast.ImportFrom)}
-        if hits := {name.partition(".")[0] for name in names} & heavy:
-            found[identifier(path)] = sorted(hits)
-    assert found == {}

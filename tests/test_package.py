@@ -55,10 +55,19 @@ def test_starts_in_under_0_3_s(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", STARTS.values(), ids=STARTS)
-def test_loads_nothing_heavy(code: str) -> None:
+def test_start_loads_nothing_heavy(code: str) -> None:
+    assert loaded_by(code) & HEAVY == set()
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_rooms_load_nothing_heavy(room: str) -> None:
+    assert loaded_by(f"import coverslip.{room}") & HEAVY == set()
+
+
+def loaded_by(code: str) -> set[str]:
+    """Top-level packages that are in memory after running `code`."""
     spy = f"import atexit, sys; atexit.register(lambda: sys.stderr.write(' '.join(sys.modules))); {code}"
-    loaded = {name.partition(".")[0] for name in python(spy).stderr.split()}
-    assert loaded & set(HEAVY) == set()
+    return {name.partition(".")[0] for name in python(spy).stderr.split()}
 
 
 def test_import_leaves_no_trace(tmp_path: Path) -> None:
