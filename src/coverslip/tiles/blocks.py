@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import CorruptTileError
+from coverslip.slides.reader import pixel_buffer
 from coverslip.tiles.plan import Plan
 
 KEEP_BYTES = 256 * 2**20
@@ -113,7 +114,7 @@ class Blocks:
         block.error = "another error ended the stream"  # what a waiting thread sees if that is how this ends
         try:
             if buffer is None:
-                buffer = np.empty(self._shape, np.uint8)
+                buffer = pixel_buffer(*self._shape)
             pixels = self._reader.block(self._level, *key, buffer)
             block.buffer = buffer if np.may_share_memory(pixels, buffer) else None
             block.pixels, block.error = pixels, None
