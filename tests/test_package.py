@@ -15,10 +15,21 @@ import coverslip
 
 ROOT = Path(__file__).parents[1]
 ROOMS = sorted(path.parent.name for path in (ROOT / "src" / "coverslip").glob("*/__init__.py"))
-HEAVY = set(
-    "torch matplotlib zarr sklearn skimage scipy h5py pyarrow pandas wsidicom pydicom openslide "
-    "pydantic rich dask distributed jinja2 onnxruntime openvino timm".split()
-)
+HEAVY = {
+    *("torch", "timm", "onnxruntime", "openvino", "matplotlib", "zarr", "h5py", "pyarrow", "pandas", "scipy"),
+    *(
+        "sklearn",
+        "skimage",
+        "wsidicom",
+        "pydicom",
+        "openslide",
+        "pydantic",
+        "rich",
+        "dask",
+        "distributed",
+        "jinja2",
+    ),
+}
 """What only the function that needs it may import."""
 
 STARTS = {
