@@ -15,7 +15,7 @@ from coverslip.core.errors import CorruptTileError, SlideError
 from coverslip.slides.reader import paste
 from coverslip.slides.resample import resample
 from coverslip.tiles.blocks import Blocks
-from coverslip.tiles.plan import Part, Plan
+from coverslip.tiles.plan import Plan, Window
 
 WHITE = 255
 
@@ -41,7 +41,7 @@ class Target:
         """Mark the tile at `place` as missing."""
         self.pixels[place] = WHITE
         self.missing[place] = True
-        self.errors[place] = error
+        self.errors.setdefault(place, error)
 
 
 class Assembler:
@@ -52,58 +52,70 @@ class Assembler:
         self._size = plan.tiles.spec.size
         self._scratch = threading.local()
 
-    def fill(self, target: Target, start: int, stop: int) -> None:
-        """Make the tiles at places `start` … `stop` of the batch."""
-        first = target.start + start
-        with Whereabouts(self._plan, first, target.start + stop):
-            if self._plan.windows:
-                self._by_windows(target, start, stop)
-            else:
-                part = self._plan.part(first, target.start + stop)
-                for place in range(start, stop):
-                    error = self._by_blocks(part, place - start, target.pixels[place])
-                    if error is not None:
-                        target.give_up(place, error)
+    def fill(self, target: Target, windows: list[Window]) -> None:
+        """Make the tiles of some windows, which follow each other."""
+        with Whereabouts(self._plan, windows[0].start, windows[-1].stop):
+            for window in windows:
+                if self._plan.direct:
+                    self._direct(target, window)
+                else:
+                    self._from_blocks(target, window)
             if self._normaliser is not None:
-                self._normalise(self._normaliser, target, slice(start, stop))
+                places = slice(windows[0].start - target.start, windows[-1].stop - target.start)
+                self._normalise(self._normaliser, target, places)
 
-    def _by_windows(self, target: Target, start: int, stop: int) -> None:
+    def _direct(self, target: Target, window: Window) -> None:
         plan = self._plan
-        for place in range(start, stop):
-            tile = int(plan.index[target.start + place])
+        for place in range(window.start, window.stop):
+            tile = int(plan.index[place])
             try:
-                target.pixels[place] = plan.slide.read_at(plan.tiles.box(tile), plan.tiles.downsample)
+                pixels = plan.slide.read_at(plan.tiles.box(tile), plan.tiles.downsample)
+                target.pixels[place - target.start] = pixels
             except CorruptTileError as error:
-                target.give_up(place, error.message)
+                target.give_up(place - target.start, error.message)
 
-    def _by_blocks(self, part: Part, i: int, out: NDArray[np.uint8]) -> str | None:
-        """Make one tile; return what went wrong."""
-        width, height = part.width[i], part.height[i]
-        phase = (part.phase_x[i], part.phase_y[i])
-        if self._plan.plain and phase == (0.0, 0.0):
-            return self._gather(part, i, out)
-        window = self._window(height, width)
-        error = self._gather(part, i, window)
-        if error is None:
-            out[...] = resample(window, Size(self._size, self._size), self._plan.scale, phase)
-        return error
+    def _from_blocks(self, target: Target, window: Window) -> None:
+        """Read a window and make its tiles: one as it is or resampled, or several cut out of it."""
+        first, last = window.start - target.start, window.stop - target.start
+        plain = self._plan.plain and window.phase == (0.0, 0.0)
+        if plain and last - first == 1:
+            wrong = self._gather(window, target.pixels[first])
+        else:
+            pixels = self._window(window.height, window.width)
+            wrong = self._gather(window, pixels)
+            if plain:
+                target.pixels[first:last] = side_by_side(pixels, last - first, self._plan.step)
+            else:
+                size = Size(self._size, self._size)
+                target.pixels[first] = resample(pixels, size, self._plan.scale, window.phase)
+        for column, error in wrong:
+            self._give_up(target, window, column, error)
 
-    def _gather(self, part: Part, i: int, out: NDArray[np.uint8]) -> str | None:
-        """Copy what the blocks hold of a tile's window to `out`."""
+    def _give_up(self, target: Target, window: Window, column: int, error: str) -> None:
+        """Mark the tiles of a window that touch a column of blocks."""
+        wide = self._plan.block.width
+        for place in range(window.start, window.stop):
+            x = window.x + (place - window.start) * self._plan.step
+            width = window.width if window.stop - window.start == 1 else self._size
+            if column * wide < x + width and (column + 1) * wide > x:
+                target.give_up(place - target.start, error)
+
+    def _gather(self, window: Window, out: NDArray[np.uint8]) -> list[tuple[int, str]]:
+        """Copy what the blocks hold of a window to `out`; return columns of bad blocks, and what is wrong."""
         (wide, tall), level = self._plan.block, self._plan.level
-        x, y = part.x[i], part.y[i]
-        columns, rows = range(part.left[i], part.right[i] + 1), range(part.top[i], part.bottom[i] + 1)
+        x, y, columns, rows = window.x, window.y, window.columns, window.rows
         one = len(columns) == len(rows) == 1 and out.shape[:2] == (tall, wide)
         if x < 0 or y < 0 or x + out.shape[1] > level.width or y + out.shape[0] > level.height:
             out[...] = WHITE
         elif one and self._blocks.sole(columns[0], rows[0]):
-            return self._blocks.into(columns[0], rows[0], out)
-        wrong = None
+            error = self._blocks.into(columns[0], rows[0], out)
+            return [] if error is None else [(columns[0], error)]
+        wrong = []
         for row in rows:
             for column in columns:
                 block = self._blocks.borrow(column, row)
                 if block.pixels is None:
-                    wrong = wrong or block.error
+                    wrong.append((column, str(block.error)))
                 else:
                     paste(out, block.pixels, column * wide - x, row * tall - y)
                 self._blocks.give_back(column, row)
@@ -124,6 +136,20 @@ class Assembler:
             pixels[...] = done
         if missing.any():
             pixels[missing] = WHITE
+
+
+def side_by_side(pixels: NDArray[np.uint8], count: int, step: int) -> NDArray[np.uint8]:
+    """Return a view (count, h, h, 3) of the squares that start `step` pixels apart in `pixels` (h, w, 3).
+
+    Examples
+    --------
+    >>> side_by_side(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 3, 1)[:, 0, 0, 0].tolist()
+    [0, 3, 6]
+    """
+    height = pixels.shape[0]
+    down, across, sample = pixels.strides
+    shape, strides = (count, height, height, 3), (step * across, down, across, sample)
+    return np.lib.stride_tricks.as_strided(pixels, shape, strides, writeable=False)
 
 
 class Whereabouts(AbstractContextManager["Whereabouts"]):

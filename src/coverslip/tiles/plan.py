@@ -15,11 +15,14 @@ from coverslip.slides.resample import EXACT
 from coverslip.slides.slide import Slide
 from coverslip.tiles.grid import Tiles
 
+RUN = 8
+"""Most overlapping neighbours that are cut out of one window."""
+
 
 class Spans(NamedTuple):
-    """For one axis, the level pixels that each tile touches (n,), and the blocks that hold them.
+    """For one axis, the level pixels that each window touches (n,), and the blocks that hold them.
 
-    `low` … `high` are the first and last block; ``low > high`` says that the tile lies off the slide.
+    `low` … `high` are the first and last block; ``low > high`` says that the window lies off the slide.
     """
 
     first: NDArray[np.int32]
@@ -51,19 +54,21 @@ def spans(starts: NDArray[np.float64], pixels: int, scale: float) -> tuple[NDArr
     return first, count, begin - first
 
 
-class Part(NamedTuple):
-    """What some tiles of the order touch, as plain lists: the inner loop reads them one by one."""
+class Window(NamedTuple):
+    """A rectangle of level pixels to read, and the tiles of the order that lie in it.
 
-    x: list[int]
-    width: list[int]
-    phase_x: list[float]
-    left: list[int]
-    right: list[int]
-    y: list[int]
-    height: list[int]
-    phase_y: list[float]
-    top: list[int]
-    bottom: list[int]
+    `columns` and `rows` are the blocks that hold it. More than one tile lie side by side, `Plan.step` apart.
+    """
+
+    start: int
+    stop: int
+    x: int
+    y: int
+    width: int
+    height: int
+    phase: tuple[float, float]
+    columns: range
+    rows: range
 
 
 @dataclass(frozen=True)
@@ -78,38 +83,74 @@ class Plan:
         Pixels of that level per tile pixel, at least 1 unless the level is finer by rounding only.
     block
         Width and height of the level's blocks.
+    batch_size
+        Windows hold tiles of one batch only.
     """
 
     slide: Slide
     tiles: Tiles
     index: NDArray[np.int64]
+    batch_size: int
     level: Level
     scale: float
     block: Size
 
     @classmethod
-    def of(cls, slide: Slide, tiles: Tiles, index: NDArray[np.int64]) -> Plan:
+    def of(cls, slide: Slide, tiles: Tiles, index: NDArray[np.int64], batch_size: int = 64) -> Plan:
         """Plan to read the tiles at `index`, in that order."""
         level = slide.best_level(tiles.downsample)
         scale = tiles.downsample / level.downsample
-        return cls(slide, tiles, index, level, scale, slide.reader.block_size(level.index))
+        return cls(slide, tiles, index, batch_size, level, scale, slide.reader.block_size(level.index))
+
+    @property
+    def plain(self) -> bool:
+        """True when tile pixels are pixels of the level, so that nothing is resampled."""
+        return abs(self.scale - 1) < EXACT
+
+    @property
+    def step(self) -> int:
+        """Pixels from one tile of a window to the next."""
+        return self.tiles.spec.step
+
+    @cached_property
+    def runs(self) -> NDArray[np.int64]:
+        """Where in the order the tiles of each window start, and the end (m + 1,).
+
+        Neighbours that overlap share a window: their common pixels are copied out of the blocks once.
+        """
+        count = len(self.index)
+        place = np.arange(count)
+        if self.plain and self.step < self.tiles.spec.size and count:
+            x, _, phase_x = self._tile_spans(0)
+            y, _, phase_y = self._tile_spans(1)
+            joined = np.zeros(count, np.bool_)
+            joined[1:] = (np.diff(x) == self.step) & (np.diff(y) == 0)
+            joined &= (phase_x == 0) & (phase_y == 0) & (place % self.batch_size != 0)
+            begin = np.maximum.accumulate(np.where(joined, 0, place))
+            place = np.flatnonzero((place - begin) % RUN == 0)
+        return np.append(place, count).astype(np.int64)
+
+    def _tile_spans(self, axis: int) -> tuple[NDArray[np.float64], ...]:
+        starts = on_level(self.tiles.xy[self.index, axis], self.level.downsample)
+        return spans(starts, self.tiles.spec.size, self.scale)
 
     @cached_property
     def across(self) -> Spans:
-        """What the tiles touch from left to right."""
-        return self._spans(0, self.level.width, self.block.width)
+        """What the windows touch from left to right."""
+        return self._spans(0, (np.diff(self.runs) - 1) * self.step, self.block.width)
 
     @cached_property
     def down(self) -> Spans:
-        """What the tiles touch from top to bottom."""
-        return self._spans(1, self.level.height, self.block.height)
+        """What the windows touch from top to bottom."""
+        return self._spans(1, np.int64(0), self.block.height)
 
-    def _spans(self, axis: int, extent: int, block: int) -> Spans:
-        starts = on_level(self.tiles.xy[self.index, axis], self.level.downsample)
-        first, count, phase = spans(starts, self.tiles.spec.size, self.scale)
+    def _spans(self, axis: int, more: NDArray[np.int64] | np.int64, block: int) -> Spans:
+        first, extent, phase = (part[self.runs[:-1]] for part in self._tile_spans(axis))
+        extent = extent + more
+        limit = self.level.height if axis else self.level.width
         low = np.maximum(first, 0) // block
-        high = (np.minimum(first + count, extent) - 1) // block
-        whole = [part.astype(np.int32) for part in (first, count, low, high)]
+        high = (np.minimum(first + extent, limit) - 1) // block
+        whole = [part.astype(np.int32) for part in (first, extent, low, high)]
         return Spans(whole[0], whole[1], phase, whole[2], whole[3])
 
     @cached_property
@@ -119,7 +160,7 @@ class Plan:
 
     @cached_property
     def uses(self) -> NDArray[np.int32]:
-        """How many tiles touch each block, (rows, columns): corner increments, summed up."""
+        """How many windows touch each block, (rows, columns): corner increments, summed up."""
         columns, rows = self.grid
         change = np.zeros((rows + 1, columns + 1), np.int32)
         on = (self.across.low <= self.across.high) & (self.down.low <= self.down.high)
@@ -130,8 +171,8 @@ class Plan:
         return np.ascontiguousarray(change.cumsum(0).cumsum(1)[:-1, :-1], dtype=np.int32)
 
     @cached_property
-    def windows(self) -> bool:
-        """True when reading each tile's window costs fewer pixels than decoding all blocks once."""
+    def direct(self) -> bool:
+        """True when reading the windows one by one costs fewer pixels than decoding all blocks once."""
         if not self.slide.reader.windows:
             return False
         blocks = np.count_nonzero(self.uses) * self.block.width * self.block.height
@@ -139,19 +180,22 @@ class Plan:
         return bool(blocks > wanted)
 
     @property
-    def plain(self) -> bool:
-        """True when tile pixels are pixels of the level, so that nothing is resampled."""
-        return abs(self.scale - 1) < EXACT
-
-    @property
     def reach(self) -> int:
-        """Most blocks that one tile touches."""
+        """Most blocks that one window touches."""
         if not len(self.index):
             return 0
         wide = self.across.high - self.across.low + 1
         tall = self.down.high - self.down.low + 1
         return int(max(wide.max(), 0) * max(tall.max(), 0))
 
-    def part(self, start: int, stop: int) -> Part:
-        """Return what tiles `start` … `stop` of the order touch."""
-        return Part(*(field[start:stop].tolist() for spans in (self.across, self.down) for field in spans))
+    def windows(self, start: int, stop: int) -> list[Window]:
+        """Return the windows of the tiles `start` … `stop` of the order, which begin and end with one."""
+        low, high = np.searchsorted(self.runs, (start, stop)).tolist()
+        bounds = self.runs[low : high + 1].tolist()
+        parts = [field[low:high].tolist() for spans in (self.across, self.down) for field in spans]
+        return [
+            Window(first, last, x, y, width, height, (px, py), range(left, right + 1), range(top, bottom + 1))
+            for first, last, x, width, px, left, right, y, height, py, top, bottom in zip(
+                bounds[:-1], bounds[1:], *parts, strict=True
+            )
+        ]

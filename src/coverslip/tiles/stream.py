@@ -16,7 +16,7 @@ from coverslip.tiles.assemble import Assembler, NormaliserLike, Target
 from coverslip.tiles.blocks import KEEP_BYTES, Blocks
 from coverslip.tiles.buffers import Pool
 from coverslip.tiles.grid import Tiles
-from coverslip.tiles.plan import Plan
+from coverslip.tiles.plan import Plan, Window
 from coverslip.tiles.shuffle import POOL_TILES, shuffled
 
 GROUP = 8
@@ -55,7 +55,7 @@ def stream(
     batch_size: int = 64,
     threads: int = 2,
     normaliser: NormaliserLike | None = None,
-    depth: int = 4,
+    depth: int = 3,
     shuffle: int | None = None,
 ) -> Iterator[Batch]:
     """Read tiles, pixel for pixel as `Slide.read_at` does, as fast as their blocks can be decoded.
@@ -93,19 +93,28 @@ def stream(
             raise UsageError(f"{name} {value} is too small: expected 1 or more")
     slide.require_colour()
     order = np.arange(len(tiles), dtype=np.int64) if shuffle is None else shuffled(tiles, shuffle)
-    plan = Plan.of(slide, tiles, order)
+    plan = Plan.of(slide, tiles, order, batch_size)
     near = 4 * plan.reach + GROUP * threads
     keep = KEEP_BYTES
     if shuffle is not None:
         near, keep = max(near, POOL_TILES), keep // 2
     assembler = Assembler(plan, Blocks(plan, keep=keep, near=near), normaliser)
-    return _batches(plan, assembler, (batch_size, threads, depth))
+    return _batches(plan, assembler, threads, depth=depth)
 
 
-def _batches(plan: Plan, assembler: Assembler, numbers: tuple[int, int, int]) -> Iterator[Batch]:
+def grouped(windows: list[Window]) -> list[list[Window]]:
+    """Split windows into pieces of work of about `GROUP` tiles."""
+    groups: list[list[Window]] = [[]]
+    for window in windows:
+        if groups[-1] and window.stop - groups[-1][0].start > GROUP:
+            groups.append([])
+        groups[-1].append(window)
+    return groups
+
+
+def _batches(plan: Plan, assembler: Assembler, threads: int, *, depth: int) -> Iterator[Batch]:
     """Keep `depth` batches in the making and yield the oldest when it is done."""
-    batch_size, threads, depth = numbers
-    size = plan.tiles.spec.size
+    batch_size, size = plan.batch_size, plan.tiles.spec.size
     buffers = Pool((batch_size, size, size, 3), most=depth + 2)
     starts = deque(range(0, len(plan.index), batch_size))
     executor = ThreadPoolExecutor(threads, thread_name_prefix="coverslip-tiles")
@@ -115,8 +124,8 @@ def _batches(plan: Plan, assembler: Assembler, numbers: tuple[int, int, int]) ->
         start = starts.popleft()
         count = min(batch_size, len(plan.index) - start)
         target = Target(start, buffers.take()[:count], np.zeros(count, np.bool_))
-        groups = [(place, min(place + GROUP, count)) for place in range(0, count, GROUP)]
-        waiting.append((target, [executor.submit(assembler.fill, target, *group) for group in groups]))
+        groups = grouped(plan.windows(start, start + count))
+        waiting.append((target, [executor.submit(assembler.fill, target, group) for group in groups]))
 
     try:
         while starts or waiting:
