@@ -8,6 +8,7 @@ from coverslip.phantom.damage import damage_tile
 from coverslip.phantom.demo import write_demo_set, write_demo_slide
 from coverslip.phantom.nuclei import NUCLEUS
 from coverslip.phantom.phantom import Phantom, make
+from coverslip.phantom.presets import varied
 from coverslip.phantom.spec import KINDS, PhantomSpec
 from coverslip.phantom.truth import Truth
 from coverslip.phantom.write import write_slide
@@ -21,6 +22,7 @@ __all__ = [
     "Truth",
     "damage_tile",
     "make",
+    "varied",
     "write_demo_set",
     "write_demo_slide",
     "write_slide",

@@ -67,7 +67,7 @@ class _Plan:
         return microns / self.spec.mpp
 
     def in_tissue(self, radius: float) -> tuple[float, float]:
-        """Return a place in tissue, `radius` away from its edge and from other artefacts where that can be."""
+        """Return a place in tissue, `radius` off its edge and other artefacts where that can be."""
         from shapely import distance, points
 
         left, top, right, bottom = self.layout.tissue.bounds
@@ -90,7 +90,9 @@ def place_artefacts(spec: PhantomSpec, seed: int, layout: Layout) -> tuple[Artef
             continue
         u = uniforms(key_of(seed, f"artefact {kind}"), np.arange(count), np.zeros(count, int), 16)
         for number in range(count):
-            tries = uniforms(key_of(seed, f"place {kind} {number}"), np.arange(TRIES), np.zeros(TRIES, int), 2)
+            tries = uniforms(
+                key_of(seed, f"place {kind} {number}"), np.arange(TRIES), np.zeros(TRIES, int), 2
+            )
             taken = tuple(other.polygon for other in found if other.kind in (*IN_TISSUE, "bubble"))
             found.append(MAKERS[kind](_Plan(spec, layout, u[:, number], tries, taken)))
     return tuple(found)
@@ -114,7 +116,9 @@ def _curve(plan: _Plan, middle: tuple[float, float], length: float, bend: float)
     angle = plan.u[0] * 2 * np.pi
     across = length * bend * ((plan.u[1] - 0.5) * (4 * t**2 - 0.3) + 0.25 * np.sin(5 * t + 6 * plan.u[2]))
     cos, sin = np.cos(angle), np.sin(angle)
-    return np.stack([middle[0] + cos * t * length - sin * across, middle[1] + sin * t * length + cos * across], -1)
+    return np.stack(
+        [middle[0] + cos * t * length - sin * across, middle[1] + sin * t * length + cos * across], -1
+    )
 
 
 def _blur(plan: _Plan) -> Artefact:
@@ -125,12 +129,16 @@ def _blur(plan: _Plan) -> Artefact:
 
 def _over(plan: _Plan) -> Artefact:
     radius = plan.side * (0.06 + 0.05 * plan.u[0])
-    return Artefact("over_stained", _blob(plan, radius), {"factor": 2.1 + 0.5 * plan.u[1], "soft": plan.px(12)}, 64)
+    return Artefact(
+        "over_stained", _blob(plan, radius), {"factor": 2.1 + 0.5 * plan.u[1], "soft": plan.px(12)}, 64
+    )
 
 
 def _under(plan: _Plan) -> Artefact:
     radius = plan.side * (0.06 + 0.05 * plan.u[0])
-    return Artefact("under_stained", _blob(plan, radius), {"factor": 0.22 + 0.1 * plan.u[1], "soft": plan.px(12)}, 64)
+    return Artefact(
+        "under_stained", _blob(plan, radius), {"factor": 0.22 + 0.1 * plan.u[1], "soft": plan.px(12)}, 64
+    )
 
 
 def _fold(plan: _Plan) -> Artefact:
@@ -154,7 +162,12 @@ def _pen(plan: _Plan) -> Artefact:
     middle = spec.width * (0.15 + 0.7 * u[7]), spec.height * (0.15 + 0.7 * u[8])
     line = _curve(plan, middle, plan.side * (0.3 + 0.35 * u[9]), 0.55 if u[10] < 0.6 else 1.6)
     polygon = LineString(line).buffer(width / 2) & _slide(spec)
-    look = {"ink": INKS[names[int(u[4] * len(names))]], "strength": strength, "soft": plan.px(2.5), "width": width}
+    look = {
+        "ink": INKS[names[int(u[4] * len(names))]],
+        "strength": strength,
+        "soft": plan.px(2.5),
+        "width": width,
+    }
     return Artefact("pen", polygon, look, reach=plan.px(20))
 
 
@@ -169,7 +182,7 @@ def _bubble(plan: _Plan) -> Artefact:
 
     radius = float(np.clip(plan.side * (0.05 + 0.04 * plan.u[0]), plan.px(50), plan.px(1500)))
     x, y = plan.in_tissue(radius) if not plan.layout.tissue.is_empty else _anywhere(plan)
-    look = {"x": x, "y": y, "radius": radius, "rim": max(plan.px(5.0), 0.028 * radius)}
+    look = {"x": x, "y": y, "radius": radius, "rim": max(plan.px(5.0), 0.045 * radius)}
     return Artefact("bubble", Point(x, y).buffer(radius, quad_segs=24), look, reach=plan.px(30))
 
 
@@ -181,13 +194,21 @@ def _dust(plan: _Plan) -> Artefact:
     from shapely.geometry import LineString, Polygon
 
     u = plan.u
-    look = {"darkness": 0.55 + 0.4 * u[3], "soft": plan.px(0.8 + 2.5 * u[4]), "tint": (0.9, 0.95 + 0.05 * u[5], 1.0)}
+    look = {
+        "darkness": 0.55 + 0.4 * u[3],
+        "soft": plan.px(0.8 + 2.5 * u[4]),
+        "tint": (0.9, 0.95 + 0.05 * u[5], 1.0),
+    }
     place = _anywhere(plan)
     if u[6] < 0.35:
-        polygon = LineString(_curve(plan, place, plan.px(90 + 260 * u[9]), 0.7)).buffer(plan.px(1.5 + 2.5 * u[10]))
+        polygon = LineString(_curve(plan, place, plan.px(90 + 260 * u[9]), 0.7)).buffer(
+            plan.px(1.5 + 2.5 * u[10])
+        )
     else:
         theta = np.arange(14) * 2 * np.pi / 14
-        rho = plan.px(5 + 22 * u[9] ** 2) * (1 + 0.35 * np.cos(2 * theta + 7 * u[11]) + 0.25 * np.cos(5 * theta + u[12]))
+        rho = plan.px(5 + 22 * u[9] ** 2) * (
+            1 + 0.35 * np.cos(2 * theta + 7 * u[11]) + 0.25 * np.cos(5 * theta + u[12])
+        )
         polygon = Polygon(np.stack([place[0] + rho * np.cos(theta), place[1] + rho * np.sin(theta)], -1))
     return Artefact("dust", polygon & _slide(plan.spec), look, reach=plan.px(16))
 
@@ -205,7 +226,9 @@ def _edge(plan: _Plan) -> Artefact:
         line = LineString([(0, at[0] * spec.height), (spec.width, at[1] * spec.height)])
     width = plan.px(4 + 5 * u[4])
     look = {"darkness": 0.35 + 0.4 * u[5], "soft": plan.px(1.2), "tint": (1.0, 0.98, 0.95)}
-    return Artefact("coverslip_edge", line.buffer(width / 2, cap_style="flat") & _slide(spec), look, plan.px(14))
+    return Artefact(
+        "coverslip_edge", line.buffer(width / 2, cap_style="flat") & _slide(spec), look, plan.px(14)
+    )
 
 
 IN_TISSUE = frozenset({"blur", "fold", "over_stained", "under_stained"})

@@ -50,19 +50,20 @@ def weave(mpp: float) -> Weave:
     """Return the weave at a resolution."""
     side = int(np.clip(round(WEAVE_UM / mpp / 32) * 32, 128, 4096))
     px = side / WEAVE_UM  # pixels per micron
-    sway = periodic(1, side, (70 * px, 90 * px)) * np.float32(11 * px)
+    sway = periodic(1, side, (34 * px, 60 * px)) * np.float32(5.5 * px)
+    sway += periodic(7, side, (90 * px, 90 * px)) * np.float32(12 * px)
     slope = -(np.roll(sway, -1, 1) - np.roll(sway, 1, 1)) / 2
     slope /= np.maximum(1 + (np.roll(sway, -1, 0) - np.roll(sway, 1, 0)) / 2, 0.3)
-    fine = _swayed(periodic(2, side, (26 * px, max(1.3 * px, 0.7))), sway)
-    bundles = _swayed(periodic(3, side, (60 * px, 7 * px)), sway)
+    fine = _swayed(periodic(2, side, (15 * px, max(1.0 * px, 0.6))), sway)
+    bundles = _swayed(periodic(3, side, (30 * px, 4.6 * px)), sway)
     grain = periodic(4, side, (max(1.6 * px, 0.6),) * 2) + 0.7 * periodic(5, side, (5 * px,) * 2)
-    cleft = _swayed(periodic(6, side, (34 * px, 5 * px)), sway)
+    cleft = _swayed(periodic(6, side, (20 * px, 2.6 * px)), sway)
     layers = np.dstack(
         [
-            _bytes(0.62 * fine + 0.78 * bundles, 128, 52),
+            _bytes(0.5 * fine + 0.7 * bundles + 0.35 * grain, 128, 50),
             _bytes(grain, 128, 40),
             _fat_walls(side, px),
-            _bytes(cleft - 1.35, 0, 330),
+            _bytes(cleft - 1.2, 0, 260),
         ]
     )
     return Weave(np.ascontiguousarray(layers), slope.astype(np.float32))
@@ -88,7 +89,7 @@ def _fat_walls(side: int, px: float) -> NDArray[np.uint8]:
     grid = (np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), -1).reshape(-1, 2) + 0.5).astype(float)
     grid[:, 0] += 0.5 * (grid[:, 1].astype(int) % 2)
     centres = (grid + rng.uniform(-0.3, 0.3, grid.shape)) % cells
-    small = 256
+    small = 512
     steps = (np.arange(small) + 0.5) * cells / small
     points = np.stack(np.meshgrid(steps, steps), -1).reshape(-1, 2)
     near = cKDTree(centres, boxsize=cells).query(points, k=2)[0]
@@ -115,11 +116,11 @@ class Look:
 
 
 LOOKS = {
-    "epithelial": Look((3.3, 4.1), (0.50, 0.68), 0.04, (0.95, 1.30), 0.16, 0.16, 0.2),
-    "tumour": Look((4.0, 7.0), (0.62, 0.95), 0.10, (0.85, 1.55), 0.30, 0.26, 0.8),
-    "lymphocyte": Look((2.7, 3.4), (0.86, 1.00), 0.04, (1.45, 1.85), 0.22, 0.05, 0.0),
-    "stromal": Look((4.6, 7.4), (0.22, 0.36), 0.05, (0.90, 1.45), 0.12, 0.10, 0.0),
-    "endothelial": Look((4.4, 6.0), (0.24, 0.34), 0.04, (1.05, 1.45), 0.10, 0.08, 0.0),
+    "epithelial": Look((3.4, 4.3), (0.48, 0.66), 0.04, (0.72, 1.02), 0.20, 0.18, 0.2),
+    "tumour": Look((3.6, 6.2), (0.60, 0.92), 0.11, (0.45, 0.95), 0.36, 0.42, 0.8),
+    "lymphocyte": Look((2.6, 3.3), (0.84, 1.00), 0.05, (1.05, 1.40), 0.24, 0.05, 0.0),
+    "stromal": Look((4.4, 7.8), (0.20, 0.36), 0.07, (0.75, 1.20), 0.16, 0.10, 0.0),
+    "endothelial": Look((4.4, 6.0), (0.24, 0.34), 0.05, (0.85, 1.20), 0.12, 0.08, 0.0),
 }
 
 
@@ -135,17 +136,15 @@ class Sprites:
         Array (n, VERTICES, 2) of corners relative to the centre, in pixels.
     axes
         Array (n, 2) of the half axes, in pixels.
+    reach
+        Half the side of the largest picture.
     """
 
     pictures: tuple[NDArray[np.uint8], ...]
     masks: tuple[NDArray[np.bool_], ...]
     outlines: NDArray[np.float32]
     axes: NDArray[np.float32]
-
-    @property
-    def reach(self) -> int:
-        """Half the side of the largest picture."""
-        return max(picture.shape[0] for picture in self.pictures) // 2
+    reach: int
 
 
 @lru_cache(maxsize=4)
@@ -163,7 +162,9 @@ def sprites(mpp: float) -> Sprites:
                 axes.append(half)
                 masks.append(_fill(turned, half[0]))
                 pictures.append(_turn(picture, angle, masks[-1]))
-    return Sprites(tuple(pictures), tuple(masks), np.array(outlines, np.float32), np.array(axes, np.float32))
+    reach = max(picture.shape[0] for picture in pictures) // 2
+    corners, halves = np.array(outlines, np.float32), np.array(axes, np.float32)
+    return Sprites(tuple(pictures), tuple(masks), corners, halves, reach)
 
 
 FINE = 3
@@ -173,7 +174,7 @@ FINE = 3
 def _nucleus(
     look: Look, mpp: float, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], tuple[float, float], NDArray[np.float32]]:
-    """Draw one nucleus lying along x: outline (pixels), half axes (pixels), picture at `FINE` times the size."""
+    """Draw one nucleus lying along x: outline, half axes (both in pixels), picture `FINE` times as large."""
     major = rng.uniform(*look.radius) / mpp
     minor = max(major * rng.uniform(*look.ratio), 0.8)
     theta = np.arange(VERTICES) * 2 * np.pi / VERTICES

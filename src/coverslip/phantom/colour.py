@@ -12,7 +12,7 @@ from coverslip.phantom.noise import key_of, uniforms
 from coverslip.phantom.spec import PhantomSpec, Triple
 
 FIELD = 2048
-"""Side of a camera field in pixels; the uneven light repeats with it, as on a scanner that works field by field."""
+"""Side of a camera field in pixels; uneven light repeats with it, as on a scanner that works by fields."""
 
 NOISE_SIDE = 512
 LN10 = np.float32(2.302585)
@@ -45,7 +45,7 @@ def transmit(concentrations: NDArray[np.float32], vectors: NDArray[np.float64]) 
 
 
 GLOW = ((0.03, 0.16, 0.62), (0.01, 0.07, 0.03), (0.0, 0.0, 0.0))
-"""What the stains' places send out in a fluorescence phantom: nuclei blue, fibres faintly green by themselves."""
+"""What stained places send out in a fluorescence phantom: nuclei blue, fibres faintly green."""
 
 DARK = 0.015
 

@@ -75,7 +75,7 @@ DEMO_SET = {
 
 
 def write_demo_set(folder: str | os.PathLike[str]) -> list[Path]:
-    """Write the slides of `DEMO_SET` into a folder, each with its truth as ``<name>.truth.json`` beside it."""
+    """Write the slides of `DEMO_SET` into a folder, each with its truth as ``<name>.truth.json``."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     paths = []

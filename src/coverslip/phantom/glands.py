@@ -1,4 +1,4 @@
-"""Glands and vessels: at most one per cell of a lattice, so that any place finds its own without the others."""
+"""Glands and vessels: at most one per cell of a lattice, so that any place finds its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from coverslip.phantom.noise import uniforms
 from coverslip.phantom.scene import Scene
 
-LATTICE_UM = 118.0
+LATTICE_UM = 122.0
+SWAY_UM = 75.0
+"""How far the lattice is bent, so that its rows do not show."""
+
 CORNERS = 48
 WAVES = (2, 3, 5)
 
@@ -29,16 +32,20 @@ GLAND = np.dtype(
         ("vessel", "?"),
     ]
 )
-"""One gland or vessel: centre and half axes in level-0 pixels, its waviness, lumen as a share of the radius."""
+"""One gland or vessel: centre and half axes in level-0 pixels, waviness, lumen as a share of the radius."""
 
 
 def glands_near(scene: Scene, left: float, top: float, right: float, bottom: float) -> NDArray[np.void]:
     """Return the glands and vessels that may touch a box, as a `GLAND` array."""
     size = scene.px(LATTICE_UM)
-    columns = np.arange(int(np.floor(left / size)) - 1, int(np.floor(right / size)) + 2)
-    rows = np.arange(int(np.floor(top / size)) - 1, int(np.floor(bottom / size)) + 2)
+    reach = scene.px(2 * SWAY_UM) + size
+    columns = np.arange(int(np.floor((left - reach) / size)), int(np.floor((right + reach) / size)) + 1)
+    rows = np.arange(int(np.floor((top - reach) / size)), int(np.floor((bottom + reach) / size)) + 1)
     column, row = (part.ravel() for part in np.meshgrid(columns, rows))
-    return _of_cells(scene, column, row)
+    found = _of_cells(scene, column, row)
+    wide = 1.3 * found["a"]
+    across = (found["x"] + wide > left) & (found["x"] - wide < right)
+    return found[across & (found["y"] + wide > top) & (found["y"] - wide < bottom)]
 
 
 def _of_cells(scene: Scene, column: NDArray[Any], row: NDArray[Any]) -> NDArray[np.void]:
@@ -49,14 +56,18 @@ def _of_cells(scene: Scene, column: NDArray[Any], row: NDArray[Any]) -> NDArray[
     middle = (column + 0.5 + 0.5 * (row % 2)) * size, (row + 0.5) * size
     zone = scene.noise("gland zones", *middle, 800.0)
     found["vessel"] = (u[1] < 0.07) | (zone < _height(scene.spec.glandular))
-    radius = np.where(found["vessel"], 0.09 + 0.14 * u[2] ** 2, 0.24 + 0.15 * u[2]) * size
+    radius = np.where(found["vessel"], 0.09 + 0.14 * u[2] ** 2, 0.20 + 0.17 * u[2]) * size
     found["a"], found["b"] = radius * (1 + 0.22 * u[3]), radius * (1 - 0.25 * u[3])
     room = np.maximum(0.5 * size - found["a"] * 1.2, 0)
-    found["x"], found["y"] = middle[0] + (2 * u[4] - 1) * room, middle[1] + (2 * u[5] - 1) * room
+    sway = [
+        np.clip(scene.noise(f"gland sway {axis}", *middle, 520.0), -2, 2) * scene.px(SWAY_UM) for axis in "xy"
+    ]
+    found["x"] = middle[0] + (2 * u[4] - 1) * room + sway[0]
+    found["y"] = middle[1] + (2 * u[5] - 1) * room + sway[1]
     found["wave"] = (u[6:9] * np.array([[0.10], [0.08], [0.045]])).T
     found["phase"] = (u[9:12] * 2 * np.pi).T
     found["lumen"] = np.where(found["vessel"], 0.74, 0.26 + 0.22 * u[12])
-    wanted = np.where(found["vessel"], u[13] < 0.13, u[13] < 0.9)
+    wanted = np.where(found["vessel"], u[13] < 0.13, u[13] < 0.86)
     return found[wanted & _fits(scene, found)]
 
 
@@ -101,3 +112,17 @@ def depth(gland: np.void, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float6
     along = (cos * (x - gland["x"]) + sin * (y - gland["y"])) / gland["a"]
     across = (cos * (y - gland["y"]) - sin * (x - gland["x"])) / gland["b"]
     return np.asarray(np.hypot(along, across) / shape_at(gland, np.arctan2(across, along)))
+
+
+def goblets(scene: Scene, gland: np.void) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the mucin of a gland's goblet cells as centres (n, 2) and radii (n,), in level-0 pixels."""
+    radius = (gland["a"] + gland["b"]) / 2
+    count = int(2 * np.pi * radius * 0.62 / scene.px(11.0))
+    numbers = np.arange(count)
+    u = uniforms(scene.key("goblets"), np.full(count, gland["column"]), gland["row"] * 256 + numbers, 4)
+    theta = 2 * np.pi * (numbers + 0.6 * u[0]) / max(count, 1)
+    base, apex = 1 - scene.px(11.0) / radius, gland["lumen"] * 1.1
+    share = np.maximum(base - (base - apex) * (0.25 + 0.4 * u[1]), apex)
+    wide = np.minimum(scene.px(2.6 + 2.6 * u[2]), np.maximum(base - apex, 0) * radius * 0.55)
+    kept = (u[3] < 0.72) & (wide > scene.px(1.2))
+    return at_angle(gland, theta, share)[kept], wide[kept]

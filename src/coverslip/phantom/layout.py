@@ -101,15 +101,15 @@ def _tissue_field(spec: PhantomSpec, seed: int, x: Any, y: Any) -> NDArray[np.fl
     best = np.full(x.shape, -FAR, np.float32)
     for number in range(spec.n_sections):
         place = (number % columns, number // columns)
-        best = np.maximum(best, _section(spec, uniforms(key, *_cell(place), 6)[:, 0], place, cell, x, y))
+        best = np.maximum(best, _section(spec, uniforms(key, *_cell(place), 6)[:, 0], place, cell, (x, y)))
     edge = np.minimum(
         np.minimum(x, spec.width - x) / spec.width, np.minimum(y, spec.height - y) / spec.height
     )
-    rough = fractal(key + 50, x.shape, _step(spec), min(cell) * 0.45, 6) * np.float32(
-        0.16 if spec.shape == "resection" else 0.05
-    )
+    thin = spec.shape == "biopsy"
+    wide, amount = (max(cell) * 0.07, 0.2) if thin else (min(cell) * 0.45, 0.16)
+    rough = fractal(key + 50, x.shape, _step(spec), wide, 6) * np.float32(amount)
     field = best + rough - np.clip(0.035 - edge, 0, 1) * 60
-    return _tear(spec, seed, field, x, y, min(cell)).astype(np.float32)
+    return _tear(spec, seed, field, (x, y), min(cell)).astype(np.float32)
 
 
 def _cell(place: tuple[int, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -121,10 +121,10 @@ def _section(
     u: NDArray[np.float64],
     place: tuple[int, int],
     cell: tuple[float, float],
-    x: Any,
-    y: Any,
+    grid: tuple[Any, Any],
 ) -> NDArray[np.float32]:
     """Return 1 in the middle of one piece of tissue, falling outwards."""
+    x, y = grid
     dx = x - (place[0] + 0.5 + 0.12 * (u[0] - 0.5)) * cell[0]
     dy = y - (place[1] + 0.5 + 0.12 * (u[1] - 0.5)) * cell[1]
     turn = (u[2] - 0.5) * (2.4 if spec.shape == "resection" else 0.25)
@@ -134,13 +134,14 @@ def _section(
     if spec.shape == "biopsy":
         long, wide = max(cell) * 0.43, min(max(cell) * 0.05, min(cell) * 0.3)
         across = across + (u[3] - 0.5) * 1.2 * wide * ((along / long) ** 2 * 4 - 1)
-        return (1 - np.hypot(along / long, 0) ** 8 - np.abs(across) / wide).astype(np.float32)
+        return (1 - (along / long) ** 16 - np.abs(across) / wide).astype(np.float32)
     long, wide = cell[0] * (0.42 + 0.1 * u[3]), cell[1] * (0.42 + 0.1 * u[4])
     return (1 - np.hypot(along / long, across / wide)).astype(np.float32)
 
 
-def _tear(spec: PhantomSpec, seed: int, field: Any, x: Any, y: Any, size: float) -> Any:
+def _tear(spec: PhantomSpec, seed: int, field: Any, grid: tuple[Any, Any], size: float) -> Any:
     """Take round-ish holes out of the field."""
+    x, y = grid
     count = round(spec.holes * max(1, spec.n_sections))
     u = uniforms(key_of(seed, "holes"), np.arange(count), np.zeros(count, int), 4)
     flat = np.flatnonzero(field > np.quantile(field[::4, ::4], 1 - 0.6 * spec.tissue_share))

@@ -26,6 +26,7 @@ def mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return result
 
 
+@lru_cache(maxsize=1024)
 def key_of(seed: int, stream: str) -> int:
     """Return a 63-bit key for one purpose `stream` under one `seed`, the same on every machine."""
     import hashlib
@@ -51,17 +52,12 @@ def uniforms(key: int, columns: NDArray[Any], rows: NDArray[Any], count: int) ->
     return (mix(base[None, :] + steps) >> np.uint64(11)) * 2.0**-53
 
 
-def periodic(seed: int, side: int, widths: tuple[float, float], *, low: float = 0.0) -> NDArray[np.float32]:
-    """Return periodic Gaussian noise (side, side), mean 0 and deviation 1, of feature `widths` (x, y) in texels.
-
-    `low` takes away what is wider than `low` texels.
-    """
+def periodic(seed: int, side: int, widths: tuple[float, float]) -> NDArray[np.float32]:
+    """Return periodic Gaussian noise (side, side) of feature `widths` (x, y) in texels, mean 0, deviation 1."""
     rng = np.random.default_rng(seed)
     spectrum = np.fft.rfft2(rng.standard_normal((side, side)).astype(np.float32))
     fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]
     gain = np.exp(-2 * ((fx * widths[0]) ** 2 + (fy * widths[1]) ** 2))
-    if low:
-        gain = gain * (1 - np.exp(-2 * (fx**2 + fy**2) * low**2))
     gain[0, 0] = 0
     field = np.fft.irfft2(spectrum * gain, s=(side, side))
     return (field / field.std()).astype(np.float32)
@@ -72,12 +68,18 @@ def _table(number: int) -> NDArray[np.float32]:
     return periodic(9001 + number, SIDE, (TEXELS, TEXELS))
 
 
+@lru_cache(maxsize=1024)
+def _shifts(key: int) -> tuple[float, ...]:
+    """Return where in the tables the noise of one purpose starts."""
+    return tuple((uniforms(key, np.array([0]), np.array([0]), 4)[:, 0] * SIDE).tolist())
+
+
 def noise_at(key: int, x: NDArray[Any], y: NDArray[Any], feature: float) -> NDArray[np.float32]:
     """Return smooth noise (mean 0, deviation about 1) of `feature` pixels width at points, shaped as `x`."""
     from scipy.ndimage import map_coordinates
 
     scale, (cos, sin) = TEXELS / feature, _TURN
-    shifts = uniforms(key, np.array([0]), np.array([0]), 4)[:, 0] * SIDE
+    shifts = _shifts(key)
     first = (y * scale + shifts[0], x * scale + shifts[1])
     turned = scale / _STRETCH
     second = ((cos * y + sin * x) * turned + shifts[2], (cos * x - sin * y) * turned + shifts[3])
@@ -95,7 +97,7 @@ def noise_raster(key: int, size: tuple[int, int], step: float, feature: float) -
     import cv2
 
     scale, (cos, sin) = TEXELS / feature, _TURN
-    shifts = uniforms(key, np.array([0]), np.array([0]), 4)[:, 0] * SIDE
+    shifts = _shifts(key)
     turned = scale / _STRETCH
     matrices = (
         np.array([[scale, 0, shifts[1]], [0, scale, shifts[0]]]),
@@ -113,7 +115,7 @@ def noise_raster(key: int, size: tuple[int, int], step: float, feature: float) -
 def fractal(
     key: int, size: tuple[int, int], step: float, feature: float, octaves: int = 4
 ) -> NDArray[np.float32]:
-    """Return the sum of `octaves` of `noise_raster`, each half as wide and 0.55 as strong as the one before."""
+    """Return the sum of `octaves` of `noise_raster`, each half as wide and 0.55 as strong as the last."""
     total = np.zeros(size, np.float32)
     for octave in range(octaves):
         total += noise_raster(key + octave, size, step, feature / 2**octave) * np.float32(0.55**octave)

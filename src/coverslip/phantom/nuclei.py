@@ -18,13 +18,13 @@ BLOCK = 512
 NUCLEUS = np.dtype([("x", "f8"), ("y", "f8"), ("kind", "u1"), ("sprite", "i4"), ("positive", "?")])
 """One nucleus: centre in level-0 pixels, class (index into `CLASSES`), sprite, whether DAB-positive."""
 
-SPACING_UM = {"tumour": 9.6, "lymphocyte": 7.4, "stromal": 15.0}
+SPACING_UM = {"tumour": 10.6, "lymphocyte": 7.2, "stromal": 14.0}
 MOST = 220
 """Nuclei round a gland at most."""
 
 
 def nuclei_of(scene: Scene, column: int, row: int) -> NDArray[np.void]:
-    """Return the nuclei whose centres lie in one block, as a `NUCLEUS` array in an order that never changes."""
+    """Return the nuclei whose centres lie in one block, as a `NUCLEUS` array in a fixed order."""
     left, top = column * BLOCK, row * BLOCK
     middle = np.array([left + BLOCK / 2]), np.array([top + BLOCK / 2])
     if scene.distance("tissue", *middle)[0] < -BLOCK:
@@ -42,8 +42,9 @@ def nuclei_of(scene: Scene, column: int, row: int) -> NDArray[np.void]:
     return found[on_slide & (scene.distance("tissue", found["x"], found["y"]) > scene.px(5.0))]
 
 
-def _make(scene: Scene, kind: str, x: Any, y: Any, angle: Any, u: NDArray[np.float64]) -> NDArray[np.void]:
+def _make(scene: Scene, kind: str, xy: Any, angle: Any, u: NDArray[np.float64]) -> NDArray[np.void]:
     """Return nuclei at whole pixels; `u` (2, n) chooses shape and DAB."""
+    x, y = xy
     found = np.zeros(np.size(x), NUCLEUS)
     found["x"], found["y"] = np.floor(x) + 0.5, np.floor(y) + 0.5
     number = CLASSES.index(kind)
@@ -68,10 +69,10 @@ def _round_gland(scene: Scene, gland: np.void) -> NDArray[np.void]:
         xy = at_angle(gland, theta, 0.86)
         ahead = at_angle(gland, theta + 0.05, 0.86)
         angle = np.arctan2(*(ahead - xy).T[::-1])
-        return _make(scene, "endothelial", *xy.T, angle, u[1:3])
+        return _make(scene, "endothelial", xy.T, angle, u[1:3])
     xy = at_angle(gland, theta, 1 - scene.px(5.2 + 3.4 * u[3] ** 2) / radius)
     angle = np.arctan2(xy[:, 1] - gland["y"], xy[:, 0] - gland["x"]) + 0.5 * (u[4] - 0.5)
-    return _make(scene, "epithelial", *xy.T, angle, u[1:3])[u[5] < 0.95]
+    return _make(scene, "epithelial", xy.T, angle, u[1:3])[u[5] < 0.95]
 
 
 def _spread(scene: Scene, kind: str, corner: tuple[int, int], glands: NDArray[np.void]) -> NDArray[np.void]:
@@ -88,7 +89,7 @@ def _spread(scene: Scene, kind: str, corner: tuple[int, int], glands: NDArray[np
     angle = 2 * np.pi * u[3]
     if kind == "stromal":
         angle = scene.fibre_angle(x, y) + 0.5 * (u[3] - 0.5)
-    return _make(scene, kind, x, y, angle, u[4:6])
+    return _make(scene, kind, (x, y), angle, u[4:6])
 
 
 def _density(scene: Scene, kind: str, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float32]:

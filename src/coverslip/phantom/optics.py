@@ -21,6 +21,9 @@ MARGIN = 48
 """Pixels beyond a rect that blur and refraction may draw from."""
 
 Plane = NDArray[np.float32]
+LAYERS = ("over_stained", "under_stained", "fold", "bubble", "blur", "dust", "coverslip_edge", "pen")
+"""From the tissue up to the pen on the coverslip."""
+
 OF_STAIN = ("over_stained", "under_stained", "fold")
 OF_FOCUS = ("blur", "bubble")
 
@@ -29,15 +32,18 @@ class Artefacts:
     """The artefacts of a slide, to be asked which touch a rect."""
 
     def __init__(self, items: Sequence[Artefact]) -> None:
-        self.items = tuple(item for item in items if not item.polygon.is_empty)
+        present = (item for item in items if not item.polygon.is_empty)
+        self.items = tuple(sorted(present, key=lambda item: LAYERS.index(item.kind)))
         grow = [np.array([-item.reach, -item.reach, item.reach, item.reach]) for item in self.items]
         bounds = [np.array(item.polygon.bounds) + wide for item, wide in zip(self.items, grow, strict=True)]
         self._bounds = np.array(bounds).reshape(-1, 4)
 
     def near(self, rect: Rect) -> list[Artefact]:
-        """Return those that may touch a rect, in the order in which they were placed."""
+        """Return those that may touch a rect, from the tissue upwards."""
         left, top, right, bottom = self._bounds.T
-        touch = (left < rect.x + rect.width) & (right > rect.x) & (top < rect.y + rect.height) & (bottom > rect.y)
+        touch = (
+            (left < rect.x + rect.width) & (right > rect.x) & (top < rect.y + rect.height) & (bottom > rect.y)
+        )
         return [self.items[number] for number in np.flatnonzero(touch)]
 
 
@@ -54,9 +60,11 @@ def mask_of(rect: Rect, artefact: Artefact) -> Plane:
     rings = rings_of(shapely.clip_by_rect(artefact.polygon, *clip))
     if not rings:
         return np.zeros((rect.height, rect.width), np.float32)
-    corners = [np.rint(((ring - (left, top)) / CELL - 0.5) * 16).astype(np.int32) for ring in rings]
-    cv2.fillPoly(mask, corners, 255, lineType=cv2.LINE_AA, shift=4)
-    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), sigma)[margin - 1 : 1 - margin, margin - 1 : 1 - margin]
+    corners = [np.rint(((ring - (left, top)) / CELL - 0.5) * 256).astype(np.int32) for ring in rings]
+    cv2.fillPoly(mask, corners, 255, lineType=cv2.LINE_AA, shift=8)
+    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), sigma)[
+        margin - 1 : 1 - margin, margin - 1 : 1 - margin
+    ]
     size = (rect.width + 2 * CELL, rect.height + 2 * CELL)
     return cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR)[CELL:-CELL, CELL:-CELL]
 
@@ -64,7 +72,9 @@ def mask_of(rect: Rect, artefact: Artefact) -> Plane:
 Stain = NDArray[np.float32]
 
 
-def change_stain(rect: Rect, stain: Stain, artefact: Artefact, paint: Callable[[Rect], Stain | None]) -> Stain:
+def change_stain(
+    rect: Rect, stain: Stain, artefact: Artefact, paint: Callable[[Rect], Stain | None]
+) -> Stain:
     """Return concentrations with more, less or twice the tissue; `paint` gives them elsewhere."""
     mask = mask_of(rect, artefact)[:, :, None]
     if artefact.kind != "fold":
@@ -93,7 +103,9 @@ def _inked(rect: Rect, light: NDArray[np.float32], artefact: Artefact) -> NDArra
     mask = mask_of(rect, artefact)
     wide = mask_of(rect, _softer(artefact, look["width"] * 0.12))
     coarse = Coarse.of(rect)
-    streaks = coarse.dense(1 + 0.16 * noise_at(int(look["width"] * 1000), coarse.x, coarse.y * 0.4, look["width"] * 0.5))
+    streaks = coarse.dense(
+        1 + 0.16 * noise_at(int(look["width"] * 1000), coarse.x, coarse.y * 0.4, look["width"] * 0.5)
+    )
     density = mask * streaks * (1 + 0.35 * (1 - np.clip(2 * wide - 1, 0, 1))) * np.float32(look["strength"])
     ink = np.array(look["ink"], np.float32) * np.float32(-2.302585)
     return light * cv2.exp(density[:, :, None] * ink)
@@ -109,7 +121,7 @@ def _shaded(rect: Rect, light: NDArray[np.float32], artefact: Artefact) -> NDArr
 
 
 def _bubbled(rect: Rect, light: NDArray[np.float32], artefact: Artefact) -> NDArray[np.float32]:
-    """Look through a bubble: bent and out of focus within, a dark rim with a bright line, a faint glow outside."""
+    """Look through a bubble: bent and out of focus within, a dark rim, a faint glow outside."""
     look = artefact.look
     radius, rim = look["radius"], look["rim"]
     x = (np.arange(rect.width, dtype=np.float32) + np.float32(rect.x + 0.5 - look["x"]))[None, :]

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from coverslip.phantom.artefacts import place_artefacts
 from coverslip.phantom.atlas import UNIT
 from coverslip.phantom.colour import glow, stains_of, transmit
-from coverslip.phantom.glands import glands_near, outline
+from coverslip.phantom.glands import glands_near, goblets, outline
 from coverslip.phantom.layout import rings_of
 from coverslip.phantom.nuclei import BLOCK, nuclei_of
 from coverslip.phantom.optics import MARGIN, OF_FOCUS, OF_STAIN, Artefacts, change_light, change_stain
 from coverslip.phantom.scene import LUMEN, Coarse, Rect, Scene, smooth
 
 Plane = NDArray[np.float32]
+
+RIM = 4
+"""Masks are drawn so many pixels wider than wanted, to be softened."""
 
 
 class Painter:
@@ -56,7 +59,9 @@ class Painter:
         if self._artefacts.near(rect):
             return False
         margin = 8
-        place = box(rect.x - margin, rect.y - margin, rect.x + rect.width + margin, rect.y + rect.height + margin)
+        place = box(
+            rect.x - margin, rect.y - margin, rect.x + rect.width + margin, rect.y + rect.height + margin
+        )
         return not self._prepared.intersects(place)
 
     def light(self, rect: Rect) -> NDArray[np.float32]:
@@ -76,7 +81,7 @@ class Painter:
         return light[margin : margin + rect.height, margin : margin + rect.width]
 
     def stain(self, rect: Rect) -> NDArray[np.float32] | None:
-        """Return concentrations (h, w, 3) of haematoxylin, eosin and DAB with folds and the like, None for glass."""
+        """Return what `paint` does, with folds and over- and under-staining."""
         stain = self.paint(rect)
         if stain is None:
             return None
@@ -89,28 +94,23 @@ class Painter:
         """Return the tissue's outline filled, 0 … 1 with soft edges, or None where there is none."""
         import shapely
 
-        margin = 4
-        left, top = rect.x - margin, rect.y - margin
-        right, bottom = rect.x + rect.width + margin, rect.y + rect.height + margin
-        rings = rings_of(
-            shapely.clip_by_rect(self.scene.layout.tissue, left - 8, top - 8, right + 8, bottom + 8)
-        )
+        mask, origin = _canvas(rect)
+        clip = (*(origin - 8), *(origin + mask.shape[::-1] + 8))
+        rings = rings_of(shapely.clip_by_rect(self.scene.layout.tissue, *clip))
         if not rings:
             return None
-        mask = np.zeros((bottom - top, right - left), np.uint8)
-        corners = [np.rint((ring - (left + 0.5, top + 0.5)) * 16).astype(np.int32) for ring in rings]
+        corners = [np.rint((ring - origin) * 16).astype(np.int32) for ring in rings]
         cv2.fillPoly(mask, corners, 255, lineType=cv2.LINE_AA, shift=4)
-        soft = cv2.GaussianBlur(mask, (5, 5), 1.1)[margin:-margin, margin:-margin]
-        return soft.astype(np.float32) * np.float32(1 / 255)
+        return _softened(mask)
 
     def paint(self, rect: Rect) -> NDArray[np.float32] | None:
-        """Return concentrations (h, w, 3) of haematoxylin, eosin and DAB, or None where there is only glass."""
+        """Return concentrations (h, w, 3) of haematoxylin, eosin and DAB, or None for mere glass."""
         mask = self.tissue_mask(rect)
         if mask is None or not mask.any():
             return None
         scene, coarse = self.scene, Coarse.of(rect)
-        blue, pink = self._ground(coarse)
-        self._glands(rect, blue, pink)
+        blue, pink, grain = self._ground(coarse)
+        self._glands(rect, grain, (blue, pink))
         counter, brown = self._nuclei(rect)
         pink *= 1 - np.minimum(counter + brown, 1) * np.float32(0.93)
         strength = 1 - scene.spec.faint
@@ -125,14 +125,14 @@ class Painter:
             blue, brown, pink = blue + pink * np.float32(0.13), brown + pink * np.float32(0.035), pink * 0
         return cv2.merge([blue, pink, brown])
 
-    def _ground(self, coarse: Coarse) -> tuple[Plane, Plane]:
-        """Return haematoxylin and eosin of everything but nuclei and glands."""
+    def _ground(self, coarse: Coarse) -> tuple[Plane, Plane, Plane]:
+        """Return haematoxylin and eosin of everything but nuclei and glands, and the fine grain."""
         scene, (x, y) = self.scene, (coarse.x, coarse.y)
         fibre, grain, wall, cleft = scene.textures(coarse)
-        dense_share = coarse.dense(0.52 + 0.20 * scene.noise("collagen", x, y, 240.0))
-        pink = (fibre * np.float32(0.72) + np.float32(0.10)) * (dense_share + np.float32(0.5))
-        pink *= 1 - np.float32(0.93) * cleft
-        blue = grain * np.float32(0.05) + np.float32(0.03)
+        dense_share = coarse.dense(np.clip(1.0 + 0.2 * scene.noise("collagen", x, y, 240.0), 0.6, 1.4))
+        pink = (fibre * np.float32(0.44) + np.float32(0.10)) * dense_share
+        pink *= 1 - np.float32(0.9) * cleft
+        blue = grain * np.float32(0.07) + np.float32(0.035)
         lymph = scene.lymph(x, y)
         if lymph.max() > 0:
             lymph = coarse.dense(lymph)
@@ -149,7 +149,7 @@ class Painter:
             _blend(pink, wall * np.float32(0.62) + np.float32(0.012), share)
             _blend(blue, wall * np.float32(0.10) + np.float32(0.004), share)
         np.maximum(blue, 0, out=blue)
-        return blue, pink
+        return blue, pink, grain
 
     def _tumour(self, coarse: Coarse, distance: Plane, grain: Plane, planes: tuple[Plane, Plane]) -> None:
         """Lay nests of tumour epithelium over the stroma, with lumens."""
@@ -157,36 +157,50 @@ class Painter:
         nests = coarse.dense(scene.nests(coarse.x, coarse.y))
         inside = coarse.dense(smooth(distance, 0, scene.px(9)))
         share = np.clip(nests * 7, 0, 1) * inside
-        _blend(blue, grain * np.float32(0.26) + np.float32(0.30), share)
-        _blend(pink, grain * np.float32(0.22) + np.float32(0.40), share)
+        cells = coarse.dense(1 + 0.25 * scene.noise("cytoplasm", coarse.x, coarse.y, 35.0))
+        _blend(blue, (grain * np.float32(0.24) + np.float32(0.19)) * cells, share)
+        _blend(pink, grain * np.float32(0.24) + np.float32(0.34), share)
         lumen = np.clip((nests - np.float32(LUMEN)) * 8, 0, 1) * inside
         if lumen.max() > 0:
             _blend(blue, np.maximum(grain, 0) * np.float32(0.12), lumen)
             _blend(pink, np.maximum(grain - 0.1, 0) * np.float32(0.5), lumen)
 
-    def _glands(self, rect: Rect, blue: Plane, pink: Plane) -> None:
-        """Draw glands and vessels."""
+    def _glands(self, rect: Rect, grain: Plane, planes: tuple[Plane, Plane]) -> None:
+        """Draw glands (basement membrane, cytoplasm, mucin, lumen) and vessels (wall, red cells)."""
         found = glands_near(self.scene, rect.x, rect.y, rect.x + rect.width, rect.y + rect.height)
-        if not found.size:
-            return
         glands, vessels = found[~found["vessel"]], found[found["vessel"]]
         if glands.size:
-            rim = _filled(rect, glands, 1.05)
-            _blend(pink, np.float32(0.08), rim)
-            body = _filled(rect, glands, 1.0)
-            _blend(blue, np.float32(0.20), body)
-            _blend(pink, np.float32(0.44), body)
-            apical = _filled(rect, glands, 0.72)
-            _blend(blue, np.float32(0.09), apical)
-            _blend(pink, np.float32(0.24), apical)
-            lumen = _filled(rect, glands, glands["lumen"])
-            _blend(blue, np.float32(0.015), lumen)
-            _blend(pink, np.float32(0.02), lumen)
+            _layers(planes, _filled(rect, glands, 1.06), 0.02, 0.10)
+            _layers(
+                planes,
+                _filled(rect, glands, 1.0),
+                0.16 + grain * np.float32(0.14),
+                0.36 + grain * np.float32(0.2),
+            )
+            _layers(planes, self._goblets(rect, glands), 0.055 + grain * np.float32(0.10), 0.04)
+            _layers(planes, _filled(rect, glands, glands["lumen"] * 1.08), 0.10, 0.50)
+            _layers(
+                planes, _filled(rect, glands, glands["lumen"]), np.maximum(grain, 0) * np.float32(0.07), 0.012
+            )
         if vessels.size:
-            _blend(pink, np.float32(0.75), _filled(rect, vessels, 1.0))
-            lumen = _filled(rect, vessels, vessels["lumen"])
-            _blend(pink, np.float32(0.03), lumen)
-            _blend(blue, np.float32(0.0), lumen)
+            _layers(planes, _filled(rect, vessels, 1.0), 0.05, 0.62)
+            red = np.clip(grain * 9 + np.float32(0.3), 0, 1)
+            _layers(
+                planes,
+                _filled(rect, vessels, vessels["lumen"]),
+                red * np.float32(0.04),
+                red * np.float32(0.72),
+            )
+
+    def _goblets(self, rect: Rect, glands: NDArray[np.void]) -> Plane:
+        """Return the mucin of goblet cells between a gland's nuclei and its lumen."""
+        mask, origin = _canvas(rect)
+        for gland in glands:
+            places, radii = goblets(self.scene, gland)
+            for place, radius in zip((places - origin) * 16, radii * 16, strict=True):
+                centre = int(place[0]), int(place[1])
+                cv2.circle(mask, centre, int(radius), 255, -1, cv2.LINE_AA, 4)
+        return _softened(mask)
 
     def _nuclei(self, rect: Rect) -> tuple[Plane, Plane]:
         """Return haematoxylin and DAB of the nuclei."""
@@ -223,12 +237,28 @@ def _blend(plane: Plane, value: Any, share: Plane) -> None:
     plane += share * (value - plane)
 
 
+def _layers(planes: tuple[Plane, Plane], share: Plane, blue: Any, pink: Any) -> None:
+    """Move haematoxylin and eosin towards values by `share`, in place."""
+    _blend(planes[0], blue, share)
+    _blend(planes[1], pink, share)
+
+
+def _canvas(rect: Rect) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Return an empty mask somewhat wider than a rect, and the place of its first pixel's middle."""
+    mask = np.zeros((rect.height + 2 * RIM, rect.width + 2 * RIM), np.uint8)
+    return mask, np.array([rect.x - RIM + 0.5, rect.y - RIM + 0.5])
+
+
+def _softened(mask: NDArray[np.uint8]) -> Plane:
+    """Return a mask of `_canvas` cut to its rect, 0 … 1 with soft edges."""
+    soft = cv2.GaussianBlur(mask, (5, 5), 1.2)[RIM:-RIM, RIM:-RIM]
+    return soft.astype(np.float32) * np.float32(1 / 255)
+
+
 def _filled(rect: Rect, glands: NDArray[np.void], share: Any) -> Plane:
     """Return the outlines of glands, drawn at `share` of their size, filled with soft edges."""
-    margin = 4
-    mask = np.zeros((rect.height + 2 * margin, rect.width + 2 * margin), np.uint8)
+    mask, origin = _canvas(rect)
     for gland, part in zip(glands, np.broadcast_to(share, glands.size), strict=True):
-        corners = (outline(gland, float(part)) - (rect.x - margin + 0.5, rect.y - margin + 0.5)) * 16
-        cv2.fillPoly(mask, [np.rint(corners).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
-    soft = cv2.GaussianBlur(mask, (5, 5), 1.2)[margin:-margin, margin:-margin]
-    return soft.astype(np.float32) * np.float32(1 / 255)
+        corners = np.rint((outline(gland, float(part)) - origin) * 16).astype(np.int32)
+        cv2.fillPoly(mask, [corners], 255, lineType=cv2.LINE_AA, shift=4)
+    return _softened(mask)

@@ -49,7 +49,9 @@ def make(spec: PhantomSpec | None = None, seed: int = 0) -> Phantom:
 
 
 class Phantom:
-    """A synthetic slide whose every pixel follows from a spec and a seed. Made by `make`; safe to share by threads.
+    """A synthetic slide whose every pixel follows from a spec and a seed.
+
+    Made by `make`; safe to share between threads.
 
     Attributes
     ----------

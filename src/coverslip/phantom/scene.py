@@ -18,7 +18,7 @@ from coverslip.phantom.spec import PhantomSpec
 STEP = 16
 """Slow fields are worked out every so many pixels and interpolated between."""
 
-WARP_UM = 110.0
+WARP_UM = 75.0
 """How far the weave is bent, about."""
 
 
@@ -98,7 +98,7 @@ class Scene:
         return self.layout.distances[name].at(x, y)
 
     def nests(self, x: Any, y: Any) -> NDArray[np.float32]:
-        """Return how deep in a nest of tumour cells points are: above 0 inside, above `LUMEN` in its lumen."""
+        """Return how deep in a nest of tumour cells points are: inside above 0, in its lumen above `LUMEN`."""
         wide = self.noise("nests", x, y, 130.0)
         fine = self.noise("nests fine", x, y, 48.0)
         return wide + 0.35 * fine + 0.45
@@ -137,9 +137,7 @@ class Scene:
         woven = cv2.remap(
             self.weave.layers, coarse.dense(u), coarse.dense(v), flags, borderMode=cv2.BORDER_WRAP
         )
-        layers = [layer.astype(np.float32) for layer in cv2.split(woven)]
-        for layer in layers:
-            layer *= np.float32(1 / 255)
+        layers = [layer.astype(np.float32) * np.float32(1 / 255) for layer in cv2.split(woven)]
         layers[1] -= np.float32(0.5)
         return layers
 

@@ -112,7 +112,7 @@ class Truth:
         return np.asarray(nuclei["sprite"] % ANGLES * (2 * np.pi / ANGLES))
 
     def to_json(self, *, glands: bool = True) -> dict[str, Any]:
-        """Return a GeoJSON FeatureCollection of all outlines in level-0 pixels; nuclei only as counts by class."""
+        """Return all outlines as a GeoJSON FeatureCollection in level-0 pixels; nuclei as counts by class."""
         shapes = [("tissue", part) for part in self.tissue.geoms]
         shapes += [("tumour", part) for part in self.tumour.geoms] + [
             ("fat", part) for part in self.fat.geoms

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -45,8 +46,8 @@ def write_slide(
     Parameters
     ----------
     format
-        ``"svs"``: tiled JPEG (YCbCr 4:2:0) with levels 1, 4, 16 …, thumbnail, label and macro, described as Aperio
-        scanners do. ``"ome"``: OME-TIFF with the levels as sub-images.
+        ``"svs"``: tiled JPEG (YCbCr 4:2:0) with levels 1, 4, 16 …, thumbnail, label and macro, described as
+        Aperio scanners do. ``"ome"``: OME-TIFF with the levels as sub-images.
     quality
         Of the JPEG tiles, 1 … 100.
     threads
@@ -81,7 +82,7 @@ def write_slide(
 
 @dataclass
 class _Level:
-    """One level on its way to the file: rows wait until they fill tiles, tiles wait in a file of their own."""
+    """One level on its way to the file: rows wait until they fill tiles, tiles wait in a spool file."""
 
     width: int
     height: int
@@ -138,7 +139,7 @@ class _Pyramid:
             width, height = width // FACTOR, height // FACTOR
             spool = (folder / f"level{len(levels)}").open("w+b")
             levels.append(_Level(width, height, tile, quality, spool, []))
-        for level, below in zip(levels, levels[1:], strict=False):
+        for level, below in pairwise(levels):
             level.below = below
         return cls(phantom, tile, quality, levels)
 
