@@ -64,7 +64,7 @@ VALUES = {
     "thumbnail": np.full((30, 40, 3), 200, np.uint8),
     "tissue": some_tissue(),
     "tiles": some_tiles(),
-    "stain": SlideStain("macenko", RUIFROK_JOHNSTON["H&E"], 40),
+    "stain": SlideStain("macenko", RUIFROK_JOHNSTON["H&E"], tiles=40),
     "features/pathomics": some_features(),
     "predictions/lookalike": Table({"tile": np.arange(3), "label": np.array(["a", "b", "a"])}, {"k": 2}),
     "objects/nuclei": Table({"x": np.array([1.5, 2.5])}),

@@ -14,6 +14,9 @@ from coverslip.store import RunFolder
 ROOT = ("slide", "thumbnail")
 """What the runner itself writes of every slide it opens; any stage may read them."""
 
+NOTES = "notes"
+"""Key under which a stage may give sentences for the log along with its results."""
+
 
 @runtime_checkable
 class Stage(Protocol):
@@ -39,6 +42,8 @@ class Stage(Protocol):
     * of the type that `coverslip.store.RunFolder.get` returns for its key,
     * a `coverslip.store.FeatureStream`, written batch by batch,
     * a `coverslip.store.Derived`, made once the streams are complete.
+
+    Under ``"notes"`` may come a sequence of sentences for the log; it is read when all streams have ended.
     """
 
     name: ClassVar[str]

@@ -9,7 +9,7 @@ from coverslip.store.header import Header
 from coverslip.store.kinds.stain import SlideStain
 from coverslip.store.log import Event
 from coverslip.store.provenance import Provenance, SlideRoot, fingerprint
-from coverslip.store.values import Derived, Features, FeatureStream, LabelMap, Resume, Table
+from coverslip.store.values import Derived, Features, FeatureStream, LabelMap, Prediction, Resume, Table
 
 __all__ = [
     "Derived",
@@ -19,6 +19,7 @@ __all__ = [
     "GradedTiles",
     "Header",
     "LabelMap",
+    "Prediction",
     "Provenance",
     "Resume",
     "RunFolder",

@@ -15,7 +15,7 @@ from coverslip.store.kinds.maps import MAP
 from coverslip.store.kinds.quality import QUALITY
 from coverslip.store.kinds.slide import PAGE, SLIDE, THUMBNAIL
 from coverslip.store.kinds.stain import STAIN
-from coverslip.store.kinds.table import OBJECTS, PREDICTIONS
+from coverslip.store.kinds.table import OBJECTS, PREDICTIONS, TABLE
 from coverslip.store.kinds.tiles import TILES
 from coverslip.store.kinds.tissue import TISSUE
 
@@ -33,6 +33,7 @@ OF_SLIDE: dict[str, tuple[str, Kind]] = {
     "maps/*": ("slides/{slide}/maps/{name}", MAP),
     "objects/*": ("slides/{slide}/objects/{name}", OBJECTS),
     "predictions/*": ("slides/{slide}/predictions/{name}", PREDICTIONS),
+    "tables/*": ("slides/{slide}/tables/{name}", TABLE),
     "page": ("report/slides/{slide}", PAGE),
 }
 """Artefacts of a slide; a key that ends in ``/*`` stands for any name there."""

@@ -106,6 +106,26 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
+class Prediction(Table):
+    """What is said of each tile or region: a table with a column ``label``, or with columns of its own."""
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """One per row; -1 where nothing could be said."""
+        return self.columns["label"]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each label means, from label 0 on."""
+        return tuple(self.notes.get("names", ()))
+
+    @property
+    def examples(self) -> tuple[tuple[int, ...], ...]:
+        """Per label, rows that are typical of it."""
+        return tuple(tuple(rows) for rows in self.notes.get("examples", ()))
+
+
+@dataclass(frozen=True, eq=False)
 class LabelMap:
     """One label per pixel over a part of the slide.
 

@@ -1,8 +1,9 @@
 """Features as HDF5, laid out as CLAM and TRIDENT do; written whole, or streamed and resumable mid-slide.
 
 HDF5 lays out the file, with both datasets contiguous; rows are then written to their places in it with
-plain file calls. So the file is valid HDF5 from its first moment, whatever happens to the writer; room for all rows is
-reserved before the first is computed; and a full disk is an ordinary error (HDF5 itself can crash on one).
+plain file calls. So the file is valid HDF5 from its first moment, whatever happens to the writer; room for
+all rows is reserved before the first is computed; and a full disk is an ordinary error, where HDF5 itself
+can crash.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def _write(paths: tuple[Path, ...], value: Quality, header: Header) -> None:
     cells = value.cells
     names = cells.dtype.names if isinstance(cells, np.ndarray) else tuple(cells)
     write_columns(paths[1], {name: np.asarray(cells[name]) for name in names or ()}, header)
-    write_json(paths[0], header, value.summary)
+    write_json(paths[0], header, {"summary": value.summary})
 
 
 def _read(paths: tuple[Path, ...], header: Header) -> Quality:
@@ -28,7 +28,7 @@ def _read(paths: tuple[Path, ...], header: Header) -> Quality:
     cells, _ = read_columns(paths[1])
     if read_header(paths[1]).provenance.fingerprint != header.provenance.fingerprint:
         raise damaged(paths[0], f"{paths[1].name} belongs to another assessment")
-    return Quality(cells=cells, summary=read_json(paths[0]))
+    return Quality(cells=cells, summary=read_json(paths[0]).get("summary", {}))
 
 
 QUALITY = Kind("quality", 1, (".json", ".parquet"), _write, _read)

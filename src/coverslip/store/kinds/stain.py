@@ -9,26 +9,34 @@ import numpy as np
 
 from coverslip.core.errors import StainError
 from coverslip.stain.matrices import RUIFROK_JOHNSTON, StainMatrix
+from coverslip.stain.normalise import Normaliser
+from coverslip.stain.targets import load_target
 from coverslip.store.header import Header, damaged
 from coverslip.store.kinds.base import Kind, read_json, write_json
+
+TRANSFER = {"macenko", "vahadane"}
+"""Methods whose fit a target of the same method can be set against."""
 
 
 @dataclass(frozen=True)
 class SlideStain:
-    """How a slide is stained.
+    """How a slide is stained, and what its colours are normalised to.
 
     Attributes
     ----------
     method
         Of the fit: ``"macenko"``, ``"vahadane"``, or the name of a fixed matrix.
     stains
-        Vectors and strengths.
+        Vectors, strengths, and the glass.
+    target
+        Name or path of the stain target.
     tiles
         How many tiles gave pixels to the fit.
     """
 
     method: str
     stains: StainMatrix
+    target: str = "cmu-1"
     tiles: int = 0
 
     @property
@@ -48,10 +56,26 @@ class SlideStain:
             if name in known
         }
 
+    def normaliser(self) -> Normaliser:
+        """Return what gives this slide's tiles the colours of the target.
+
+        Raises
+        ------
+        StainError
+            For a fixed matrix, against which no target was fitted.
+        """
+        if self.method not in TRANSFER:
+            raise StainError(
+                f"{self.method} is a fixed matrix, and targets are fitted by macenko or vahadane",
+                mend="run the stage stain with method macenko or vahadane",
+            )
+        return Normaliser.to_target(self.method, self.stains, load_target(self.target))
+
 
 def _write(paths: tuple[Path, ...], value: SlideStain, header: Header) -> None:
     body = {
         "method": value.method,
+        "target": value.target,
         "tiles": value.tiles,
         "stains": value.stains.to_dict(),
         "angle": value.angle,
@@ -63,7 +87,8 @@ def _write(paths: tuple[Path, ...], value: SlideStain, header: Header) -> None:
 def _read(paths: tuple[Path, ...], _header: Header) -> SlideStain:
     values = read_json(paths[0])
     try:
-        return SlideStain(values["method"], StainMatrix.from_dict(values["stains"]), values["tiles"])
+        stains = StainMatrix.from_dict(values["stains"])
+        return SlideStain(values["method"], stains, target=values["target"], tiles=values["tiles"])
     except (KeyError, TypeError, StainError) as error:
         raise damaged(paths[0], error) from error
 

@@ -1,4 +1,4 @@
-"""Tables as Parquet: predictions and objects."""
+"""Tables as Parquet: predictions, objects, and whatever else has named columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from coverslip.core.errors import StoreError
 from coverslip.store.header import NAME, Header, damaged
 from coverslip.store.kinds.base import Kind, finite
-from coverslip.store.values import Table
+from coverslip.store.values import Prediction, Table
 
 NOTES = "coverslip.notes"
 
@@ -55,13 +55,19 @@ def _column(value: NDArray[Any]) -> NDArray[Any] | list[Any]:
     return array.tolist() if array.dtype.kind in "UO" else array
 
 
-def _write(paths: tuple[Path, ...], value: Table, header: Header) -> None:
-    write_columns(paths[0], value.columns, header, value.notes)
+def _write(paths: tuple[Path, ...], value: Table | Mapping[str, Any], header: Header) -> None:
+    table = value if isinstance(value, Table) else Table({k: np.asarray(v) for k, v in value.items()})
+    write_columns(paths[0], table.columns, header, table.notes)
 
 
 def _read(paths: tuple[Path, ...], _header: Header) -> Table:
     return Table(*read_columns(paths[0]))
 
 
-PREDICTIONS = Kind("predictions", 1, (".parquet",), _write, _read)
+def _read_prediction(paths: tuple[Path, ...], _header: Header) -> Prediction:
+    return Prediction(*read_columns(paths[0]))
+
+
+PREDICTIONS = Kind("predictions", 1, (".parquet",), _write, _read_prediction)
+TABLE = Kind("table", 1, (".parquet",), _write, _read)
 OBJECTS = Kind("objects", 1, (".parquet",), _write, _read)

@@ -1,0 +1,74 @@
+"""What a run remembers of its stages, and the fingerprints that follow from it; no stage need be imported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from coverslip.pipeline.stage import ROOT, Stage, parameters_of
+from coverslip.store import Provenance, SlideRoot
+
+OPEN = "open"
+"""Name under which the runner itself stands in provenance and log: opening the slide."""
+
+OPEN_VERSION = 1
+THUMBNAIL_PX = 1024
+"""Longer side of ``thumbnail.jpg``."""
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """A stage as ``run.json`` keeps it."""
+
+    name: str
+    version: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, stage: Stage) -> Self:
+        """Take down a stage."""
+        return cls(stage.name, stage.version, parameters_of(stage), stage.reads(), stage.writes())
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild from `to_dict`."""
+        keys = {name: tuple(values[name]) for name in ("reads", "writes")}
+        return cls(values["name"], values["version"], dict(values["parameters"]), **keys)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, ready for JSON."""
+        return asdict(self)
+
+
+OPENING = StageRecord(OPEN, OPEN_VERSION, {"thumbnail_px": THUMBNAIL_PX}, writes=ROOT)
+"""The step before the first stage: the slide is opened, its facts and thumbnail are written."""
+
+
+def provenances(records: Sequence[StageRecord], root: SlideRoot) -> dict[str, Provenance]:
+    """Return the provenance that each stage's results must have, by stage name.
+
+    It follows from the recipe and the slide alone, so it is known before anything is computed.
+
+    Parameters
+    ----------
+    records
+        In the order of the recipe, without `OPENING`, which stands first in the result.
+    """
+    marks: dict[str, str] = {}
+    found: dict[str, Provenance] = {}
+    for record in (OPENING, *records):
+        inputs = {key: marks[key] for key in record.reads}
+        made = Provenance.make(
+            record.name, record.version, parameters=record.parameters, inputs=inputs, slide=root
+        )
+        found[record.name] = made
+        marks |= dict.fromkeys(record.writes, made.fingerprint)
+    return found
+
+
+def records_of(stages: Iterable[Stage]) -> tuple[StageRecord, ...]:
+    """Take down all stages."""
+    return tuple(StageRecord.of(stage) for stage in stages)
