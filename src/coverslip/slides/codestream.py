@@ -1,4 +1,4 @@
-"""Sizes in the headers of compressed pictures, read before anything is decoded: a bomb is refused unexploded."""
+"""Sizes in the headers of compressed pictures, read before anything is decoded."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 def picture_size(data: bytes) -> tuple[int, int] | None:
     """Return rows and columns of a JPEG, JPEG-LS or JPEG 2000 stream, or None when the header is not found.
 
-    The frame header of JPEG is that of ITU T.81, B.2.2, of JPEG-LS T.87, C.2.2, the SIZ marker of JPEG 2000 that of
-    T.800, A.5.1.
+    The frame header of JPEG is that of ITU T.81, B.2.2, of JPEG-LS T.87, C.2.2, the SIZ marker of JPEG 2000
+    that of T.800, A.5.1.
     """
     if data[:2] == b"\xff\xd8":
         return _jpeg(data)

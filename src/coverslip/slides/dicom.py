@@ -24,7 +24,18 @@ from coverslip.slides.source import head_of, is_url
 ASSOCIATED = {"LABEL": "label", "OVERVIEW": "macro", "THUMBNAIL": "thumbnail"}
 """Names by flavour, as OpenSlide gives them."""
 
-SHOWN = ["Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "SoftwareVersions", "SeriesInstanceUID", "StudyDate", "AcquisitionDateTime", "ContainerIdentifier", "BurnedInAnnotation", "LossyImageCompressionRatio"]
+SHOWN = [
+    "Manufacturer",
+    "ManufacturerModelName",
+    "DeviceSerialNumber",
+    "SoftwareVersions",
+    "SeriesInstanceUID",
+    "StudyDate",
+    "AcquisitionDateTime",
+    "ContainerIdentifier",
+    "BurnedInAnnotation",
+    "LossyImageCompressionRatio",
+]
 """Attributes that are listed in the facts; none names the patient."""
 
 
@@ -196,7 +207,7 @@ def _facts(
 
 
 def _scale(first: Instance, doubts: list[str]) -> tuple[float | None, float | None, str | None]:
-    """Return microns per pixel: from PixelSpacing (mm, rows first), else from the size of the imaged volume (mm)."""
+    """Return microns per pixel: from PixelSpacing (mm, rows first), else from the volume's size (mm)."""
     header = first.header
     shared = header.get("SharedFunctionalGroupsSequence")
     measures = shared[0].get("PixelMeasuresSequence") if shared else None
@@ -209,7 +220,8 @@ def _scale(first: Instance, doubts: list[str]) -> tuple[float | None, float | No
     x, y = float(width) * 1000 / first.width, float(height) * 1000 / first.height
     if abs(x / y - 1) > 0.01:
         doubts.append(
-            f"the imaged volume of {float(width):g} × {float(height):g} mm does not fit the picture; it is no scale"
+            f"the imaged volume of {float(width):g} × {float(height):g} mm does not fit the picture; "
+            "it is no scale"
         )
         return None, None, None
     return x, y, "dicom.ImagedVolumeWidth"

@@ -166,7 +166,7 @@ def _raw(data: bytes, form: FrameFormat, out: NDArray[Any] | None) -> NDArray[An
 
 
 def _rgb(pixels: NDArray[Any], form: FrameFormat) -> NDArray[Any]:
-    """Turn YCbCr into RGB where the codec has not (ITU-T T.871); JPEG 2000's own transforms are undone by it."""
+    """Turn YCbCr into RGB (ITU-T T.871) where the codec has not."""
     if form.photometric != "YBR_FULL" or form.samples != 3:
         return pixels
     import cv2
@@ -184,4 +184,6 @@ _CODECS: dict[str, Codec] = {
     RLE: _rle,
 }
 
-_PHOTOMETRIC = frozenset(["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "MONOCHROME1", "MONOCHROME2"])
+_PHOTOMETRIC = frozenset(
+    ["RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "MONOCHROME1", "MONOCHROME2"]
+)

@@ -181,8 +181,8 @@ def _frames(
         size = form.rows * form.columns * form.samples * form.dtype.itemsize
         if start + size * count > source.size():
             raise CorruptSlideError(
-                f"{source.path} ends within its pixels: {count} frames of {size} bytes from {start}, but the file has "
-                f"{source.size()}",
+                f"{source.path} ends within its pixels: {count} frames of {size} bytes from {start}, "
+                f"but the file has {source.size()}",
                 mend="it is truncated: copy it anew",
             )
         offsets = array("q", range(start, start + size * count, size))
@@ -231,7 +231,7 @@ def _tabled(source: ByteSource, start: int, header: Any, count: int) -> array[in
 
 
 def _scanned(source: ByteSource, start: int, count: int) -> array[int]:
-    """Return frame offsets by walking over the items; each frame must be one, unless there is one frame only."""
+    """Return frame offsets by walking over the items; each frame is one, unless there is one frame only."""
     _, length = _item(source, start)
     position = start + ITEM_HEADER + length
     found = array("q")

@@ -1,10 +1,10 @@
 """A digest of a slide's content that takes milliseconds, whatever the size of the file.
 
-A file up to 16 MiB is hashed whole. Of a larger one 64 pieces of 64 KiB are hashed, evenly spaced, the first at the
-start and the last at the end, after its length: enough to tell slides apart and to notice a changed or
-truncated file, not a proof against forgery. A slide of several files (a folder of DICOM instances, MRXS with its
-folder) is the digest of its files' names and digests in sorted order. The scheme is named in front,
-``sha256s1:``, so that another may follow.
+A file up to 16 MiB is hashed whole. Of a larger one 64 pieces of 64 KiB are hashed, evenly spaced, the
+first at the start and the last at the end, after its length: enough to tell slides apart and to notice a
+changed or truncated file, not a proof against forgery. A slide of several files (a folder of DICOM
+instances, MRXS with its folder) is the digest of its files' names and digests in sorted order. The scheme
+is named in front, ``sha256s1:``, so that another may follow.
 """
 
 from __future__ import annotations

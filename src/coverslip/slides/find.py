@@ -17,9 +17,27 @@ from coverslip.slides.source import head_of, is_url
 from coverslip.slides.tables import read_cohort
 
 SLIDES = frozenset(
-    [".svs", ".tif", ".tiff", ".btf", ".tf2", ".tf8", ".qptiff", ".ndpi", ".scn", ".mrxs", ".bif", ".vms", ".vmu", ".svslide", ".vsi", ".dcm", ".dicom"]
+    [
+        ".svs",
+        ".tif",
+        ".tiff",
+        ".btf",
+        ".tf2",
+        ".tf8",
+        ".qptiff",
+        ".ndpi",
+        ".scn",
+        ".mrxs",
+        ".bif",
+        ".vms",
+        ".vmu",
+        ".svslide",
+        ".vsi",
+        ".dcm",
+        ".dicom",
+    ]
 )
-"""Endings of whole-slide images; a file with one is listed even when it cannot be opened, to fail with a reason."""
+"""Endings of slides; a file with one is listed even when it cannot be opened, to fail with a reason."""
 
 PICTURES = frozenset([".jpg", ".jpeg", ".png", ".webp"])
 
@@ -50,10 +68,10 @@ class SlideSource:
 def find_slides(paths: Sequence[str | os.PathLike[str]]) -> list[SlideSource]:
     """Find the slides that `paths` name.
 
-    A folder is searched through, hidden and unfinished files and the companion folders of MRXS and VSI left out;
-    the DICOM instances of one series are one slide; plain pictures (JPEG, PNG, WebP) in a folder count only when
-    nothing else is found there, since beside slides they are thumbnails and figures. A ``.csv`` is a cohort of
-    ``slide,path[,mpp]``.
+    A folder is searched through, hidden and unfinished files and the companion folders of MRXS and VSI left
+    out; the DICOM instances of one series are one slide; plain pictures (JPEG, PNG, WebP) in a folder count
+    only when nothing else is found there, since beside slides they are thumbnails and figures. A ``.csv``
+    is a cohort of ``slide,path[,mpp]``.
 
     Parameters
     ----------

@@ -15,18 +15,18 @@ TEXT = 4096
 
 
 def is_tiff(head: bytes) -> bool:
-    """Say whether a file starts as a TIFF or BigTIFF.
+    r"""Say whether a file starts as a TIFF or BigTIFF.
 
     Examples
     --------
-    >>> is_tiff(b"II*\\0rest"), is_tiff(b"IJrE")
+    >>> is_tiff(b"II*\0rest"), is_tiff(b"IJrE")
     (True, False)
     """
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def is_dicom(head: bytes) -> bool:
-    """Say whether a file starts as DICOM: with its mark, or without a preamble but with a group 2 or 8 element."""
+    """Say whether a file starts as DICOM: with its mark, or, without a preamble, in group 2 or 8."""
     if head[128:132] == b"DICM":
         return True
     return head[:2] in (b"\x02\0", b"\x08\0") and head[4:6] in (b"UL", b"OB", b"CS", b"UI", b"SH", b"DA")
@@ -44,7 +44,7 @@ def picture_kind(head: bytes) -> str | None:
 
 
 def tiff_kind(path: str, head: bytes) -> str:
-    """Return ``"ndpi"``, ``"scn"``, ``"bif"``, ``"trestle"`` or ``"vsi"`` for a TIFF that is one, else ``"tiff"``.
+    """Return ``"ndpi"``, ``"scn"``, ``"bif"``, ``"trestle"`` or ``"vsi"``, or ``"tiff"`` for any other.
 
     Content decides where it can; a damaged directory gives ``"tiff"``.
     """

@@ -1,7 +1,9 @@
-"""Plain pictures (JPEG, PNG, WebP, TIFF in one huge strip) as a slide: a pyramid made when pixels are first asked for.
+"""Plain pictures (JPEG, PNG, WebP, TIFF in one huge strip) as slides: a pyramid made on the fly.
 
-The picture is decoded once. Above 64 megapixels it and its coarser levels live in an unnamed temporary file that the
-system pages in and out, so memory stays bounded; the file is gone when the slide is closed or the process ends.
+The picture is decoded once, when pixels are first asked for. Above 64 megapixels it and its coarser levels
+live in an unnamed temporary file
+that the system pages in and out, so memory stays bounded; the file is gone when the slide is closed or the
+process ends.
 """
 
 from __future__ import annotations
@@ -111,8 +113,9 @@ class ImageReader(BlockReader):
         header = _header(path)
         if header.size.width * header.size.height > MAX_PIXELS:
             raise UnsupportedSlideError(
-                f"{path} has {header.size.width} × {header.size.height} px in one piece; the limit is {MAX_PIXELS:,}",
-                mend="convert it to a tiled pyramid, e.g. `vips tiffsave in out.tif --tile --pyramid --bigtiff`",
+                f"{path} has {header.size.width} × {header.size.height} px in one piece; "
+                f"the limit is {MAX_PIXELS:,} px",
+                mend="convert it to tiles, e.g. `vips tiffsave in out.tif --tile --pyramid --bigtiff`",
             )
         return cls(path, header)
 
@@ -239,7 +242,7 @@ def _picture_header(path: str, file: IO[bytes], kind: str) -> _Header:
     """Read the header with Pillow's plug-ins themselves: `Image.open` refuses large pictures as bombs."""
     from PIL import JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
-    plugin = {
+    plugin: Any = {
         "jpeg": JpegImagePlugin.JpegImageFile,
         "png": PngImagePlugin.PngImageFile,
         "webp": WebPImagePlugin.WebPImageFile,
@@ -254,8 +257,8 @@ def _picture_header(path: str, file: IO[bytes], kind: str) -> _Header:
         form = _FORMS.get(mode)
         if form is None or (transparent and mode != "RGBA"):
             raise UnsupportedSlideError(
-                f"{path} is a {kind.upper()} of mode {mode}{' with transparency' if transparent else ''}: expected "
-                "RGB, RGBA or grey",
+                f"{path} is a {kind.upper()} of mode {mode}{' with transparency' if transparent else ''}: "
+                "expected RGB, RGBA or grey",
                 mend="convert it to RGB, e.g. `magick in out.png`",
             )
         return _Header(

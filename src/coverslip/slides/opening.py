@@ -77,7 +77,7 @@ def _open_best(path: str, scene: int) -> Reader:
 
 
 def ranked(path: str, head: bytes) -> tuple[list[type[Reader]], list[str]]:
-    """Return the readers that know the file, best first, and what is wrong with readers that cannot be imported."""
+    """Return the readers that know the file, best first, and what is wrong with those not importable."""
     scores: list[tuple[float, str, type[Reader]]] = []
     broken: list[str] = []
     for name in plugins(GROUP):

@@ -1,4 +1,4 @@
-"""Everything OpenSlide reads and the TIFF reader does not: MRXS, SCN, BIF, VMS, VMU, SVSLIDE, NDPI, …
+"""What OpenSlide reads and the TIFF reader does not: MRXS, SCN, BIF, VMS, VMU, SVSLIDE, NDPI.
 
 Pixels come from OpenSlide's C function straight into an array, without a PIL image between.
 """
@@ -38,9 +38,9 @@ BEST = (".mrxs", ".vms", ".vmu", ".svslide", ".scn", ".bif")
 class OpenSlideReader(BlockReader):
     """Reads slides with OpenSlide, one handle per thread: a handle that met an error is dead and is replaced.
 
-    Levels whose downsample is no whole number cannot be addressed by whole level pixels, since OpenSlide takes
-    level-0 positions and shifts by the fraction that is left. There a block is read from the position before it
-    whose fraction is smallest, so that a pixel is the same in whatever window it is read.
+    Levels whose downsample is no whole number cannot be addressed by whole level pixels, since OpenSlide
+    takes level-0 positions and shifts by the fraction that is left. There a block is read from the position
+    before it whose fraction is smallest, so that a pixel is the same in whatever window it is read.
     """
 
     name: ClassVar[str] = "openslide"
@@ -128,7 +128,7 @@ class OpenSlideReader(BlockReader):
 
 @lru_cache(maxsize=65536)
 def anchor(position: int, downsample: float) -> int:
-    """Return the level position at most `SEARCH` pixels before `position` that is nearest to a whole level-0 pixel.
+    """Return the position, up to `SEARCH` pixels before `position`, that is nearest to a whole level-0 pixel.
 
     Examples
     --------
@@ -161,11 +161,12 @@ def rgb_on_white(pixels: NDArray[np.uint8], out: NDArray[np.uint8] | None = None
 
 
 def _blend(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Blend premultiplied colours (n, 3) on white: undo the product, then mix, rounding twice as Pillow does."""
+    """Blend premultiplied colours (n, 3) on white: undo the product, then mix, rounded as by Pillow."""
     cover = alpha[:, None].astype(np.uint32)
     plain = np.minimum(rgb * np.uint32(255) // cover, 255)
     mixed = plain * cover + 255 * (255 - cover) + 128
-    return (((mixed >> 8) + mixed) >> 8).astype(np.uint8)
+    blended: NDArray[np.uint8] = (((mixed >> 8) + mixed) >> 8).astype(np.uint8)
+    return blended
 
 
 class _Handle:
@@ -203,7 +204,8 @@ class _Handle:
             raise CorruptSlideError(f"{self.path}: its {name} cannot be read: {error}") from error
         rgba = np.asarray(image)
         cover = rgba[..., 3:4].astype(np.uint16)
-        return ((rgba[..., :3] * cover + 255 * (255 - cover)) // 255).astype(np.uint8)
+        mixed: NDArray[np.uint8] = ((rgba[..., :3] * cover + 255 * (255 - cover)) // 255).astype(np.uint8)
+        return mixed
 
     def icc(self) -> bytes | None:
         """Return the ICC profile."""
@@ -285,17 +287,9 @@ def _facts(handle: _Handle, path: str) -> Facts:
         associated=tuple(slide.associated_images),
         scenes=(Path(path).stem,),
         properties=properties,
-        warnings=_doubts(properties),
     )
 
 
 def _number(properties: dict[str, str], key: str) -> float | None:
     text = properties.get(key)
     return float(text.replace(",", ".")) if text else None
-
-
-def _doubts(properties: dict[str, str]) -> tuple[str, ...]:
-    fluorescence = properties.get("hamamatsu.Fluorescence") or properties.get(
-        "hamamatsu.Reference[Fluorescence]"
-    )
-    return (f"the file says that it is fluorescence: {fluorescence}",) if fluorescence else ()

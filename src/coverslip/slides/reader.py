@@ -197,11 +197,12 @@ OFF_LANES = 16
 
 
 def pixel_buffer(height: int, width: int, channels: int = 3) -> NDArray[np.uint8]:
-    """Return an empty array (height, width, channels) for `Reader.block` to decode into, placed where that is fast.
+    """Return an empty array for `Reader.block` to decode into, placed where that is fast.
 
-    libjpeg-turbo writes rows that start at a multiple of 32 bytes past the cache, others through it. The pixels are
-    read again at once, so the first costs up to 60 % more time (measured: 0.25 against 0.155 ms for 256 × 256 px);
-    hence a start that is no multiple of 32. Reuse buffers: fresh memory costs as much again in page faults.
+    libjpeg-turbo writes rows that start at a multiple of 32 bytes past the cache, others through it. The
+    pixels are read again at once, so the first costs up to 60 % more time (measured: 0.25 against 0.155 ms
+    for 256 × 256 px); hence a start that is no multiple of 32. Reuse buffers: fresh memory costs as much
+    again in page faults.
 
     Examples
     --------

@@ -43,7 +43,7 @@ def on_level(position: float, downsample: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The source pixels that one axis of a window touches: `first` … `first + count`, from fraction `phase`."""
+    """The source pixels that one axis touches: `first` … `first + count`, from fraction `phase`."""
 
     first: int
     count: int
@@ -67,25 +67,63 @@ def span(start: float, pixels: int, scale: float) -> Span:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """How one axis is averaged: `pixels` of `scale` source pixels each, from fraction `phase` of `count` pixels."""
+    """How one axis is averaged, or a part of it.
+
+    Attributes
+    ----------
+    phase
+        Fraction of a source pixel at which output pixel 0 starts.
+    pixels
+        Output pixels of the part.
+    scale
+        Source pixels per output pixel.
+    count
+        Source pixels at hand.
+    skip
+        Output pixels before the part.
+    origin
+        Source pixels before those at hand.
+    """
 
     phase: float
     pixels: int
     scale: float
     count: int
+    skip: int = 0
+    origin: int = 0
 
 
-def taps(phase: float, pixels: int, scale: float, count: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return for each output pixel its first source pixel (pixels,) and the weights (taps, pixels) from there on.
+def parts(phase: float, pixels: int, scale: float, most: int) -> list[Axis]:
+    """Cut an axis into parts of about `most` source pixels, each with the source pixels that it touches.
+
+    Averaged part by part, every pixel comes out as it does from the whole, to the last bit.
+
+    Examples
+    --------
+    >>> [(part.skip, part.pixels, part.origin, part.count) for part in parts(0.5, 5, 2.0, 6)]
+    [(0, 3, 0, 7), (3, 2, 6, 5)]
+    """
+    step = max(1, int(most / scale))
+    found = []
+    for skip in range(0, pixels, step):
+        length = min(step, pixels - skip)
+        first = math.floor(phase + skip * scale + EXACT)
+        last = math.ceil(phase + (skip + length) * scale - EXACT * max(1.0, scale))
+        found.append(Axis(phase, length, scale, max(1, last - first), skip, first))
+    return found
+
+
+def taps(axis: Axis) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return each output pixel's first source pixel (pixels,) and the weights (taps, pixels) from there on.
 
     Weights of a pixel sum to 1.
     """
-    edges = phase + np.arange(pixels + 1) * scale
-    first = np.clip(np.floor(edges[:-1] + EXACT).astype(np.intp), 0, count - 1)
+    edges = axis.phase + np.arange(axis.skip, axis.skip + axis.pixels + 1) * axis.scale - axis.origin
+    first = np.clip(np.floor(edges[:-1] + EXACT).astype(np.intp), 0, axis.count - 1)
     reach = max(1, int((np.ceil(edges[1:] - EXACT) - first).max()))
     cells = first[None, :] + np.arange(reach)[:, None]
     covered = np.minimum(cells + 1, edges[None, 1:]) - np.maximum(cells, edges[None, :-1])
-    weights = np.where(cells < count, np.clip(covered, 0, None), 0.0)
+    weights = np.where(cells < axis.count, np.clip(covered, 0, None), 0.0)
     return first, weights / weights.sum(axis=0)
 
 
@@ -107,18 +145,26 @@ def resample(source: NDArray[Any], size: Size, scale: float, phase: tuple[float,
     -------
     Array (size.height, size.width, c) of the dtype of `source`, rounded to nearest for integers.
     """
-    if phase == (0.0, 0.0) and abs(scale - 1) < EXACT:
-        return source[: size.height, : size.width]
+    height, width = source.shape[:2]
+    return resample_part(
+        source, Axis(phase[0], size.width, scale, width), Axis(phase[1], size.height, scale, height)
+    )
+
+
+def resample_part(source: NDArray[Any], across: Axis, down: Axis) -> NDArray[Any]:
+    """Average a part of a picture, see `resample` and `parts`."""
+    scale, size = across.scale, Size(across.pixels, down.pixels)
     whole = round(scale)
-    if phase == (0.0, 0.0) and whole > 1 and abs(scale - whole) < EXACT and _has_quick_mean(source):
+    aligned = across.phase == down.phase == 0.0
+    if aligned and abs(scale - 1) < EXACT:
+        return source[: size.height, : size.width]
+    if aligned and whole > 1 and abs(scale - whole) < EXACT and _has_quick_mean(source):
         return _by_whole(source, size, whole)
     settle_heap()
     height, width, channels = source.shape
     real = np.dtype(np.float32 if source.dtype.itemsize <= 2 or source.dtype == np.float32 else np.float64)
-    down = averages(Axis(phase[1], size.height, scale, height), 1, real)
-    across = averages(Axis(phase[0], size.width, scale, width), channels, real)
-    rows = down @ source.reshape(height, width * channels).astype(real)
-    pixels = cv2.transpose(across @ cv2.transpose(rows))
+    rows = averages(down, 1, real) @ source.reshape(height, width * channels).astype(real)
+    pixels = cv2.transpose(averages(across, channels, real) @ cv2.transpose(rows))
     return _as(pixels, source.dtype).reshape(size.height, size.width, channels)
 
 
@@ -126,9 +172,9 @@ def resample(source: NDArray[Any], size: Size, scale: float, phase: tuple[float,
 def settle_heap() -> None:
     """Make the C library keep freed memory for the next tile instead of giving it back page by page.
 
-    glibc learns from the largest block that was mapped and freed how much to keep; one of 24 MiB, never touched,
-    teaches it. Without, the page faults of a tile's temporaries cost three times its arithmetic (measured: 2.05
-    against 0.57 ms). Elsewhere it does nothing.
+    glibc learns from the largest block that was mapped and freed how much to keep; one of 24 MiB, never
+    touched, teaches it. Without, the page faults of a tile's temporaries cost three times its arithmetic
+    (measured: 2.05 against 0.57 ms). Elsewhere it does nothing.
     """
     np.empty(24 << 20, np.uint8)
 
@@ -152,7 +198,7 @@ def averages(axis: Axis, channels: int, real: np.dtype[Any]) -> Any:
     """
     from scipy.sparse import csr_array
 
-    first, weights = taps(axis.phase, axis.pixels, axis.scale, axis.count)
+    first, weights = taps(axis)
     reach = np.minimum(first[:, None] + np.arange(len(weights)), axis.count - 1)
     columns = (reach * channels)[:, None, :] + np.arange(channels)[None, :, None]
     values = np.broadcast_to(weights.T[:, None, :], columns.shape)
@@ -167,6 +213,6 @@ def _as(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     if dtype == np.uint8:
         return np.asarray(cv2.convertScaleAbs(values))
     if not np.issubdtype(dtype, np.integer):
-        return values.astype(dtype)
+        return np.asarray(values, dtype)
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    return np.asarray(np.clip(np.rint(values), limits.min, limits.max), dtype)

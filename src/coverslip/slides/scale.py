@@ -97,5 +97,6 @@ def _contradiction(facts: Facts, mpp: Mpp, who: str) -> tuple[str, ...]:
     if not power or not magnification_contradicts(power, mpp):
         return ()
     return (
-        f"the file says {power:g}x, usually {MPP_AT_1X / power:g} mpp, but {who} mpp {mpp:g}; the mpp is used",
+        f"the file says {power:g}x, usually {MPP_AT_1X / power:g} mpp, but {who} mpp {mpp:g}; "
+        "the mpp is used",
     )

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.core import Box, Mpp, Region, Size
+from coverslip.core import Box, Mpp, Region, Size, unknown
 from coverslip.core.errors import CorruptTileError, MissingMppError, StainError, UsageError
 from coverslip.slides.colour import ColourTransform, composite
 from coverslip.slides.digest import digest_of
-from coverslip.slides.reader import Facts, Level, Reader, paste
-from coverslip.slides.resample import EXACT, on_level, resample, span
+from coverslip.slides.pixels import best_level, read_box
+from coverslip.slides.reader import Facts, Level, Reader
 from coverslip.slides.scale import Scale, settle
 from coverslip.slides.source import is_url
 
@@ -124,7 +124,7 @@ class Slide:
         if self.mpp is None:
             raise MissingMppError(
                 f"{self.path} states no microns per pixel, which is needed here",
-                mend="give it with --mpp 0.5 (mpp=0.5 in Python), or for many slides a CSV of slide,mpp with --mpp-csv",
+                mend="give it with --mpp 0.5 (mpp=0.5 in Python), or for many slides --mpp-csv FILE",
             )
         return self.mpp
 
@@ -174,14 +174,13 @@ class Slide:
     # ----------------------------------------------------------------- pixels
     def best_level(self, downsample: float) -> Level:
         """Return the coarsest level that is at least as fine as `downsample`, so that nothing is enlarged."""
-        fine = [level for level in self.levels if level.downsample <= downsample * (1 + EXACT)]
-        return max(fine, key=lambda level: level.downsample, default=self.levels[0])
+        return best_level(self.levels, downsample)
 
     def read(self, region: Region, *, icc: bool = False) -> NDArray[np.uint8]:
         """Read a region.
 
-        Output pixel ``(i, j)`` is the mean of the level-0 area it covers, taken from the coarsest level that is
-        fine enough; at a level's own mpp pixels come as stored. Outside the slide is white.
+        Output pixel ``(i, j)`` is the mean of the level-0 area it covers, taken from the coarsest level
+        that is fine enough; at a level's own mpp pixels come as stored. Outside the slide is white.
 
         Parameters
         ----------
@@ -206,14 +205,10 @@ class Slide:
 
     def read_at(self, box: Box, downsample: float, *, icc: bool = False) -> NDArray[np.uint8]:
         """Read a box at level-0 pixels per output pixel: `read` for slides without a scale."""
-        pixels = self._pixels(box, downsample)
-        rgb: NDArray[np.uint8] = pixels if self.colour else composite(pixels, self.facts, self._display_range)
-        return self._colour_transform.apply(rgb) if icc else rgb
+        return self._shown(self._pixels(box, downsample), icc=icc)
 
     def read_channels(self, region: Region, channels: tuple[str, ...] | None = None) -> NDArray[Any]:
         """Read chosen channels (all by default) in the file's own dtype, as (h, w, c)."""
-        from coverslip.core import unknown
-
         names = self.facts.channels
         for name in channels or ():
             if name not in names:
@@ -222,43 +217,41 @@ class Slide:
         return pixels if channels is None else pixels[..., [names.index(name) for name in channels]]
 
     def thumbnail(self, max_size: int = 1024, *, icc: bool = False) -> NDArray[np.uint8]:
-        """Return the whole slide with its longer side `max_size` pixels or less, as (h, w, 3)."""
+        """Return the whole slide with its longer side `max_size` pixels or less, as (h, w, 3).
+
+        What cannot be decoded is white (black for slides that are not 8-bit colour): one corrupt tile does
+        not hide the slide.
+        """
         if max_size < 1:
-            raise UsageError(f"max_size {max_size} is no size: expected 1 or more")
+            raise UsageError(f"max_size {max_size} is no size: expected 1 or more", mend="give 1 or more")
         width, height = self.size
-        return self.read_at(Box(0, 0, width, height), max(1.0, max(width, height) / max_size), icc=icc)
+        downsample = max(1.0, max(width, height) / max_size)
+        return self._shown(
+            read_box(self._reader, Box(0, 0, width, height), downsample, fill=self._fill, tolerant=True),
+            icc=icc,
+        )
 
     @property
     def associated(self) -> Mapping[str, NDArray[np.uint8]]:
         """Label, macro and other images by name; each is read when asked for."""
         return _Associated(self._reader)
 
-    def _pixels(self, box: Box, downsample: float) -> NDArray[Any]:
-        level = self.best_level(downsample)
-        size, scale = box.pixels(downsample), downsample / level.downsample
-        columns = span(on_level(box.x, level.downsample), size.width, scale)
-        rows = span(on_level(box.y, level.downsample), size.height, scale)
-        source = self._window(level, columns.first, rows.first, Size(columns.count, rows.count), box)
-        return resample(source, size, scale, (columns.phase, rows.phase))
+    @property
+    def _fill(self) -> int:
+        return WHITE if self.colour else 0
 
-    def _window(self, level: Level, x: int, y: int, size: Size, box: Box) -> NDArray[Any]:
-        """Read level pixels, padded with white (colour) or zero where the window leaves the level."""
-        left, top = max(x, 0), max(y, 0)
-        right, bottom = min(x + size.width, level.width), min(y + size.height, level.height)
-        inside = Size(right - left, bottom - top)
+    def _pixels(self, box: Box, downsample: float) -> NDArray[Any]:
         try:
-            if inside == size:
-                return self._reader.window(level.index, x, y, size)
-            shape = (size.height, size.width, len(self.facts.channels))
-            pixels = np.full(shape, WHITE if self.colour else 0, self.facts.dtype)
-            if inside.width > 0 and inside.height > 0:
-                paste(pixels, self._reader.window(level.index, left, top, inside), left - x, top - y)
+            return read_box(self._reader, box, downsample, fill=self._fill)
         except CorruptTileError as error:
             raise CorruptTileError(
-                f"{self.path}: pixels of {box} at level {level.index} cannot be decoded: {error.message}",
+                f"{self.path}: pixels of {box} cannot be decoded: {error.message}",
                 mend="leave these tiles out (a run marks them as missing), or copy the slide anew",
             ) from error
-        return pixels
+
+    def _shown(self, pixels: NDArray[Any], *, icc: bool) -> NDArray[np.uint8]:
+        rgb: NDArray[np.uint8] = pixels if self.colour else composite(pixels, self.facts, self._display_range)
+        return self._colour_transform.apply(rgb) if icc else rgb
 
     # ----------------------------------------------------------------- colour
     @cached_property
@@ -267,11 +260,12 @@ class Slide:
 
     @cached_property
     def _display_range(self) -> NDArray[np.float32]:
-        """Per channel the (low, high) values shown as black and full colour: 0.1 and 99.9 % of the coarsest level."""
+        """Per channel the values shown as black and full colour: 0.1 and 99.9 % of the coarsest level."""
         coarsest = self.levels[-1]
         step = max(1.0, max(coarsest.width, coarsest.height) / 1024) * coarsest.downsample
-        pixels = self._pixels(Box(0, 0, *self.size), step)
-        return np.percentile(pixels.reshape(-1, pixels.shape[2]), (0.1, 99.9), axis=0).T.astype(np.float32)
+        pixels = read_box(self._reader, Box(0, 0, *self.size), step, fill=self._fill, tolerant=True)
+        limits: NDArray[Any] = np.percentile(pixels.reshape(-1, pixels.shape[2]), (0.1, 99.9), axis=0)
+        return limits.T.astype(np.float32)
 
     # ------------------------------------------------------------------ life
     def close(self) -> None:

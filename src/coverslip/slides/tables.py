@@ -25,7 +25,7 @@ class CohortRow:
 
 
 def read_mpp_table(path: str | os.PathLike[str]) -> dict[str, Mpp]:
-    """Read a CSV of ``slide,mpp``: microns per pixel of level 0 by slide id.
+    r"""Read a CSV of ``slide,mpp``: microns per pixel of level 0 by slide id.
 
     Raises
     ------
@@ -37,7 +37,7 @@ def read_mpp_table(path: str | os.PathLike[str]) -> dict[str, Mpp]:
     >>> import tempfile, pathlib
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     table = pathlib.Path(folder) / "mpp.csv"
-    ...     _ = table.write_text("slide,mpp\\na,0.25\\nb,20x\\n")
+    ...     _ = table.write_text("slide,mpp\na,0.25\nb,20x\n")
     ...     read_mpp_table(table)
     {'a': 0.25, 'b': 0.5}
     """

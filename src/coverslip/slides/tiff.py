@@ -1,7 +1,7 @@
 """TIFF in all its kinds: Aperio SVS, OME-TIFF, QPTIFF, Philips, BigTIFF, tiled or stripped.
 
-tifffile reads the structure once; pixels are then read by range and decoded by imagecodecs, from any number of
-threads, without a lock.
+tifffile reads the structure once; pixels are then read by range and decoded by imagecodecs, from any number
+of threads, without a lock.
 """
 
 from __future__ import annotations
@@ -214,7 +214,7 @@ def _channel_pages(level: tifffile.TiffPageSeries) -> list[Any]:
     pages = list(level.pages)
     if len(pages) < math.prod(outer):
         raise UnsupportedSlideError(
-            f"{level.parent.filename if level.parent else 'the file'} names {len(pages)} of {math.prod(outer)} planes",
+            f"the file names {len(pages)} of {math.prod(outer)} planes of a series",
             mend="save it as OME-TIFF, with a directory per plane",
         )
     if not outer:

@@ -29,6 +29,9 @@ SIZED = (7, 33003, 33004, 33005, 34712, 34892)
 
 GREY, RGB, PALETTE, YCBCR, WHITE_IS_ZERO = 1, 2, 3, 6, 0
 
+PREMULTIPLIED, TRANSPARENCY = 1, 2
+"""Kinds of extra sample."""
+
 REFUSED = {
     5: "CMYK",
     8: "CIE L*a*b*",
@@ -154,8 +157,8 @@ def _check_jpeg_size(data: bytes, height: int, width: int) -> None:
 def _jpeg_colours(page: tifffile.TiffPage) -> tuple[int | None, int | None]:
     """Return the colour spaces of the stream and of the result.
 
-    TIFF's photometric tag rules, but a JFIF marker says YCbCr whatever the tag says (as libtiff and OpenSlide do);
-    Aperio stores RGB without a marker, which a JPEG library would take for YCbCr.
+    TIFF's photometric tag rules, but a JFIF marker says YCbCr whatever the tag says (as libtiff and
+    OpenSlide do); Aperio stores RGB without a marker, which a JPEG library would take for YCbCr.
     """
     if page.planarconfig != 1 or page.samplesperpixel == 1:
         return None, GREY
@@ -172,7 +175,9 @@ def _any(page: tifffile.TiffPage) -> Decode:
 
     def run(data: bytes, index: int, out: NDArray[Any] | None) -> NDArray[Any]:  # noqa: ARG001 - same shape as _jpeg
         if sized and ((found := picture_size(data)) is None or found[0] > height or found[1] > width):
-            raise CorruptTileError(f"it holds a picture of {found} rows and columns, not up to {(height, width)}")
+            raise CorruptTileError(
+                f"it holds a picture of {found} rows and columns, not up to {(height, width)}"
+            )
         pixels, _, _ = decode(data, index, jpegtables=tables, jpegheader=header)
         if pixels is None:
             raise CorruptTileError("it is empty")
@@ -184,24 +189,33 @@ def _any(page: tifffile.TiffPage) -> Decode:
 def converter(page: tifffile.TiffPage, *, palette: bool) -> Convert | None:
     """Return what turns stored samples into shown ones, or None when they are the same.
 
-    Palettes become RGB where `palette`, white-is-zero becomes black-is-zero, and transparency is laid on white.
+    Palettes become RGB where `palette`, white-is-zero becomes black-is-zero, single bits 0 and 255, and
+    transparency is laid on white.
     """
     if page.photometric == PALETTE and palette and page.colormap is not None:
         table = np.ascontiguousarray((page.colormap.T >> 8).astype(np.uint8))
         return lambda pixels: table[np.minimum(pixels[..., 0], len(table) - 1)]
-    if page.photometric == WHITE_IS_ZERO and page.dtype is not None and page.dtype.kind == "u":
-        top = page.dtype.type((1 << page.bitspersample) - 1)
-        if page.bitspersample == 1:
-            return lambda pixels: np.where(pixels, 0, 255).astype(np.uint8)
-        return lambda pixels: top - pixels
-    if page.bitspersample == 1:
-        return lambda pixels: np.where(pixels, 255, 0).astype(np.uint8)
     if page.photometric in (RGB, YCBCR) and page.samplesperpixel > 3 and page.planarconfig == 1:
-        kind = int(page.extrasamples[0]) if page.extrasamples else 0
-        if kind in (1, 2) and page.dtype == np.uint8:
-            return lambda pixels: on_white(pixels, premultiplied=kind == 1)
-        return lambda pixels: pixels[..., :3]
-    return None
+        return _without_alpha(page)
+    return _grey(page)
+
+
+def _grey(page: tifffile.TiffPage) -> Convert | None:
+    inverted = page.photometric == WHITE_IS_ZERO
+    if page.bitspersample == 1:
+        clear, set_ = (255, 0) if inverted else (0, 255)
+        return lambda pixels: np.where(pixels, set_, clear).astype(np.uint8)
+    if not inverted or page.dtype is None or page.dtype.kind != "u":
+        return None
+    top = page.dtype.type((1 << page.bitspersample) - 1)
+    return lambda pixels: np.asarray(top - pixels)
+
+
+def _without_alpha(page: tifffile.TiffPage) -> Convert:
+    kind = int(page.extrasamples[0]) if page.extrasamples else 0
+    if kind in (PREMULTIPLIED, TRANSPARENCY) and page.dtype == np.uint8:
+        return lambda pixels: on_white(pixels, premultiplied=kind == PREMULTIPLIED)
+    return lambda pixels: pixels[..., :3]
 
 
 def on_white(pixels: NDArray[np.uint8], *, premultiplied: bool) -> NDArray[np.uint8]:
@@ -216,4 +230,5 @@ def on_white(pixels: NDArray[np.uint8], *, premultiplied: bool) -> NDArray[np.ui
     colour = pixels[..., :3].astype(np.uint16)
     if not premultiplied:
         colour = (colour * alpha + 127) // 255
-    return np.minimum(colour + (255 - alpha), 255).astype(np.uint8)
+    mixed: NDArray[np.uint8] = np.minimum(colour + (255 - alpha), 255).astype(np.uint8)
+    return mixed

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from xml.etree import ElementTree
 
 import tifffile
 
@@ -132,7 +132,7 @@ def aperio_fields(description: str) -> dict[str, str]:
 
 def _akoya(tif: tifffile.TiffFile, said: Said) -> None:
     """Read the XML of each channel's page; the scale is in XResolution, as Akoya's specification says."""
-    names = []
+    names: list[str] = []
     for page in tif.series[0].pages:
         root = _xml(getattr(page, "description", ""), said)
         names.append((root.findtext("Name") if root is not None else None) or f"channel {len(names) + 1}")
@@ -200,7 +200,7 @@ def _ome(text: str, scene: int, said: Said) -> None:
             said.power = number(objective.get("NominalMagnification"))
 
 
-def _length(pixels: ElementTree.Element, axis: str) -> float | None:
+def _length(pixels: ET.Element, axis: str) -> float | None:
     """Return PhysicalSizeX or Y in microns; the schema's default unit is µm."""
     value = number(pixels.get(f"PhysicalSize{axis}"))
     unit = pixels.get(f"PhysicalSize{axis}Unit", "µm").replace("\u03bc", "µ")
@@ -213,15 +213,15 @@ def scene_names(tif: tifffile.TiffFile, count: int) -> tuple[str, ...]:
     return tuple(name or str(index) for index, name in enumerate(names))
 
 
-def _xml(text: str, said: Said) -> ElementTree.Element | None:
+def _xml(text: str, said: Said) -> ET.Element | None:
     if not text.strip():
         return None
     body = re.sub(
         r"^\s*<\?xml[^>]*\?>", "", text
     )  # the declaration may name an encoding that the tag does not have
     try:
-        return ElementTree.fromstring(body)  # noqa: S314 - see the import
-    except ElementTree.ParseError as error:
+        return ET.fromstring(body)  # noqa: S314 - see the import
+    except ET.ParseError as error:
         said.warnings.append(
             f"the file's XML cannot be read ({error}); scale and channel names in it are lost"
         )
