@@ -15,7 +15,7 @@ from coverslip.report.findings import Findings
 from coverslip.slides import open_slide
 from coverslip.slides.slide import Slide
 from coverslip.stain import StainMatrix, recombine
-from coverslip.store import Event, Features, Provenance, RunFolder, SlideRoot, SlideStain, Table
+from coverslip.store import Event, Features, Prediction, Provenance, RunFolder, SlideRoot, SlideStain
 from coverslip.tiles.grid import GridSpec, lay
 from coverslip.tissue import Tissue
 from coverslip.tissue.quality import FLAGS, Quality
@@ -81,7 +81,11 @@ def findings(slide: Slide, tissue: Tissue, quality: Quality) -> Findings:
     values[:, 0] += 4 * (labels == 2)
     values[3] = np.nan
     features = Features(values, tiles.xy.astype(np.int32), "pathomics", MEASUREMENTS)
-    table = Table({"tile": np.arange(len(tiles), dtype=np.int32), "label": labels})
+    groups = [np.flatnonzero(labels == group)[:5].tolist() for group in range(3)]
+    traits = [[], [("eosin_mean", -0.2)], [(MEASUREMENTS[0], 1.9)]]
+    told = {"names": ["A", "B", "C"], "examples": groups, "traits": traits}
+    columns = {"tile": np.arange(len(tiles), dtype=np.int32), "label": labels}
+    alike = Prediction(columns, told)
     return Findings(
         slide.id,
         slide.info(),
@@ -91,7 +95,7 @@ def findings(slide: Slide, tissue: Tissue, quality: Quality) -> Findings:
         tiles=tiles,
         stain=SlideStain("macenko", STAINS, tiles=20),
         features=features,
-        lookalike=table,
+        lookalike=alike,
     )
 
 

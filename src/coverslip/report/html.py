@@ -26,7 +26,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for function in (numbers.number, numbers.quantity, numbers.percent, numbers.seconds):
+    env.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    for function in (numbers.number, numbers.quantity, numbers.percent, numbers.seconds, numbers.moment):
         env.filters[function.__name__] = function
     env.filters["words"] = palette.words
     env.globals.update(version=__version__, policy=_policy(env))

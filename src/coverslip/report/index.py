@@ -65,6 +65,7 @@ def run_page(entries: Sequence[Entry], facts: RunFacts) -> str:
         title=facts.name,
         facts=facts,
         entries=entries,
+        heading=f"{(facts.recipe or 'run').capitalize()} of {counted(len(rows), 'slide')}",
         failed=[entry for entry in entries if entry.row.status == "failed"],
         headline=headline(rows),
         charts_=comparisons(entries),

@@ -32,6 +32,8 @@ class Layer:
     on: bool = False
     path: str | None = None
     picture: Picture | None = None
+    inside: str | None = None
+    """Key of the layer whose outline the picture is cut to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,8 @@ def _flag_layers(findings: Findings) -> Iterator[Layer]:
         name = words(flag).capitalize()
         picture = labels_png(image, [flag_colour(flag)], f"Where {words(flag)} was found")
         hint = percent(flag_share(quality, flag))
-        yield Layer(f"flag-{flag}", name, flag_colour(flag), hint, on=True, picture=picture)
+        cut = "tissue" if findings.tissue is not None else None
+        yield Layer(f"flag-{flag}", name, flag_colour(flag), hint, on=True, picture=picture, inside=cut)
 
 
 def _lookalike_layer(findings: Findings, labels: NDArray[np.int64]) -> Layer:

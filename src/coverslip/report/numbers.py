@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
 
 NONE = "–"
 """What stands where there is no number."""
@@ -131,6 +132,22 @@ def seconds(value: Number) -> str:
     if value < 3600:
         return f"{int(value // 60)}{NARROW}min {int(value % 60)}{NARROW}s"
     return f"{int(value // 3600)}{NARROW}h {int(value % 3600 // 60)}{NARROW}min"
+
+
+def moment(stamp: str | None) -> str:
+    """Write an ISO 8601 time to the minute.
+
+    Examples
+    --------
+    >>> moment("2026-11-20T17:41:14+00:00"), moment(None)
+    ('2026-11-20 17:41 UTC', '–')
+    """
+    if not stamp:
+        return NONE
+    try:
+        return datetime.fromisoformat(stamp).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except ValueError:
+        return stamp
 
 
 def nice_step(span: float, parts: int = 5) -> float:

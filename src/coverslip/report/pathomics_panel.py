@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from coverslip.report.charts import Axis, Histogram, histogram
 from coverslip.report.crops import examples, spread, squares_at
@@ -33,11 +33,8 @@ UNABRIDGED = {"neighbour distance": "distance to the nearest nucleus", "lumen sh
 EXAMPLES = 5
 """Tiles shown for each look-alike class."""
 
-TRAITS = 3
-"""Measurements named as what sets a class apart."""
-
 NOTABLE = 0.5
-"""A class' mean must lie this many standard deviations off the slide's before it is called a trait."""
+"""A class must lie this many robust standard deviations off the slide's median for a trait to be named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,45 +118,34 @@ def _chart(features: Features, name: str) -> Histogram:
 
 
 def _classes(findings: Findings, slide: Slide | None) -> tuple[ClassRow, ...]:
-    labels = findings.classes
+    labels, said = findings.classes, findings.lookalike
     if labels is None:
         return ()
-    z = standardised(np.asarray(findings.features.X, np.float64))
     rows = []
-    for index in np.unique(labels[labels >= 0]).tolist():
-        members = np.flatnonzero(labels == index)
-        chosen = members[spread(len(members), EXAMPLES)].tolist()
-        squares = squares_at(findings.tiles.xy, findings.tiles.side_px, chosen[:EXAMPLES])
-        pictures = examples(slide, squares, f"Typical tile of look-alike class {index + 1}")
-        made = traits(z[members], findings.features.names)
-        share = len(members) / len(labels)
-        name, colour = f"Class {index + 1}", class_colour(index)
-        rows.append(ClassRow(name, colour, len(members), share, pictures, made))
-    return tuple(sorted(rows, key=lambda row: -row.count))
+    for index, name in enumerate(said.notes["names"]):
+        count = int((labels == index).sum())
+        chosen = said.notes["examples"][index][:EXAMPLES]
+        squares = squares_at(findings.tiles.xy, findings.tiles.side_px, chosen)
+        pictures = examples(slide, squares, f"Typical tile of look-alike class {name}")
+        row = ClassRow(
+            name=name,
+            colour=class_colour(index),
+            count=count,
+            share=count / max(1, len(labels)),
+            examples=pictures,
+            traits=traits(said.notes["traits"][index]),
+        )
+        rows.append(row)
+    return tuple(rows)
 
 
-def standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return columns with mean 0 and standard deviation 1; constant and unknown values become 0."""
-    known = np.isfinite(values)
-    count = np.maximum(known.sum(axis=0), 1)
-    mean = np.where(known, values, 0.0).sum(axis=0) / count
-    off = np.where(known, values - mean, 0.0)
-    deviation = np.sqrt((off**2).sum(axis=0) / count)
-    return off / np.where(deviation > 0, deviation, np.inf)
-
-
-def traits(z: NDArray[np.float64], names: tuple[str, ...]) -> tuple[Trait, ...]:
-    """Name the measurements whose mean over a class lies furthest from the slide's.
+def traits(stated: Sequence[tuple[str, float]]) -> tuple[Trait, ...]:
+    """Turn (measurement, robust standard deviations from the slide's median) into words.
 
     Examples
     --------
-    >>> traits(np.array([[0.1, -2.0], [0.1, -1.0]]), ("area", "eosin"))
+    >>> traits([("eosin_mean", -1.5), ("lumen_share", 0.1)])
     (Trait(name='eosin', higher=False, deviations=1.5),)
     """
-    means = z.mean(axis=0)
-    order = np.argsort(-np.abs(means))[:TRAITS]
-    return tuple(
-        Trait(described(names[i])[0], bool(means[i] > 0), abs(float(means[i])))
-        for i in order.tolist()
-        if abs(means[i]) >= NOTABLE
-    )
+    notable = [(name, value) for name, value in stated if abs(value) >= NOTABLE]
+    return tuple(Trait(described(name)[0], value > 0, abs(value)) for name, value in notable)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from coverslip.report.charts import Axis, Histogram, histogram
 from coverslip.report.crops import Square, examples, spread, squares_at
 from coverslip.report.findings import Findings, cell_corners, flag_share, flags_of
@@ -54,10 +57,20 @@ def quality_panel(findings: Findings, slide: Slide | None) -> QualityPanel | Non
 
 
 def _row(findings: Findings, quality: Quality, slide: Slide | None, flag: str) -> FlagRow:
-    where = cell_corners(quality)[flags_of(quality)[flag]]
-    chosen = squares_at(where, quality.side_px, spread(len(where), EXAMPLES))
+    rows = worst(quality, flag)
+    rows = rows[: max(EXAMPLES, len(rows) // 2)]
+    chosen = squares_at(cell_corners(quality), quality.side_px, rows[spread(len(rows), EXAMPLES)].tolist())
     pictures = examples(slide, _grown(chosen, findings), f"Example of {words(flag)}")
     return FlagRow(words(flag), flag_colour(flag), flag_share(quality, flag), pictures)
+
+
+def worst(quality: Quality, flag: str) -> NDArray[np.intp]:
+    """Return the rows of the cells under a flag, those that it fits best first."""
+    rows = np.flatnonzero(flags_of(quality)[flag])
+    score = quality.cells.get(f"{flag}_share", quality.cells["tissue"])[rows]
+    if flag == "blur":
+        score = -np.nan_to_num(quality.cells["focus"][rows], nan=np.inf)
+    return rows[np.argsort(-score, kind="stable")]
 
 
 def _grown(squares: list[Square], findings: Findings) -> list[Square]:

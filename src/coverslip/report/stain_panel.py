@@ -23,6 +23,9 @@ from coverslip.store import SlideStain
 SAMPLES, SAMPLED_TILES, DOTS = 1200, 16, 600
 """Pixels taken for the distributions, from how many tiles, and how many of them are drawn as dots."""
 
+USABLE = 0.8
+"""Tiles with at least this share of usable tissue are shown and sampled, where there are any."""
+
 EXAMPLE = 224
 """Side of the original and the normalised example, in pixels."""
 
@@ -32,7 +35,7 @@ PLOT = 220
 MARGIN = 26
 """Between the plot's edge and its axes, in pixels."""
 
-DENSEST = 1.6
+DENSEST = 2.0
 """Optical density (decades) at the far end of the plot's axes."""
 
 
@@ -60,7 +63,7 @@ class Ray:
 
 @dataclass(frozen=True, slots=True)
 class DensityPlot:
-    """Optical density of red against blue, each dot in the colour of its pixel."""
+    """Optical density of green against red, each dot in the colour of its pixel."""
 
     dots: tuple[tuple[float, float, str], ...]
     rays: tuple[Ray, ...]
@@ -135,16 +138,16 @@ def _sample(findings: Findings, slide: Slide | None) -> NDArray[np.uint8] | None
 
 def _plot(stains: StainMatrix, sample: NDArray[np.uint8]) -> DensityPlot:
     chosen = sample[np.linspace(0, len(sample) - 1, min(DOTS, len(sample))).astype(int)]
-    red, blue = to_od(chosen, stains.background)[:, [0, 2]].T
-    x, y = _across(red), _down(blue)
+    red, green = to_od(chosen, stains.background)[:, :2].T
+    x, y = _across(red), _down(green)
     dots = tuple(zip(x.tolist(), y.tolist(), (hex_of(rgb) for rgb in chosen), strict=True))
     rays = []
     for name, vector in zip(stains.names, stains.array, strict=True):
-        reach = DENSEST * 0.92 / max(vector[0], vector[2], 0.35)
+        reach = DENSEST * 0.86 / max(vector[0], vector[1])
         colour = hex_of(from_od(vector, stains.background))
-        rays.append(Ray(name, float(_across(vector[0] * reach)), float(_down(vector[2] * reach)), colour))
+        rays.append(Ray(name, float(_across(vector[0] * reach)), float(_down(vector[1] * reach)), colour))
     ticks = tuple(
-        (float(_across(value)), float(_down(value)), f"{value:g}") for value in (0.0, 0.5, 1.0, 1.5)
+        (float(_across(value)), float(_down(value)), f"{value:g}") for value in (0.0, 0.5, 1.0, 1.5, 2.0)
     )
     return DensityPlot(dots, tuple(rays), (float(_across(0.0)), float(_down(0.0))), ticks)
 
@@ -176,7 +179,15 @@ def _example(
 
 
 def _central(tiles: Any) -> int:
-    """Return the row of the tile nearest to the middle of those with the most tissue."""
-    full = np.flatnonzero(tiles.tissue >= np.quantile(tiles.tissue, 0.75))
+    """Return the row of the tile nearest to the middle of those that are best to look at."""
+    good = _good(tiles)
+    full = good[tiles.tissue[good] >= np.quantile(tiles.tissue[good], 0.75)]
     places = np.asarray(tiles.xy[full], np.float64)
     return int(full[np.argmin(((places - np.median(places, axis=0)) ** 2).sum(axis=1))])
+
+
+def _good(tiles: Any) -> NDArray[np.intp]:
+    """Return the rows of tiles that are usable for the most part; of all, when hardly any is."""
+    usable = getattr(tiles, "quality", {}).get("usable")
+    rows = np.arange(len(tiles)) if usable is None else np.flatnonzero(usable >= USABLE)
+    return rows if len(rows) else np.arange(len(tiles))
