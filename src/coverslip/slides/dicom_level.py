@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core import Size
-from coverslip.core.errors import CorruptSlideError, CorruptTileError, SlideError, UnsupportedSlideError
+from coverslip.core.errors import CorruptSlideError, CorruptTileError, UnsupportedSlideError
 from coverslip.slides.dicom_decode import decode_frame
 from coverslip.slides.dicom_file import Instance
 from coverslip.slides.reader import paste
@@ -54,15 +54,7 @@ class DicomLevel:
             return np.full((form.rows, form.columns, form.samples), fill, form.dtype)
         instance = self.instances[owner]
         try:
-            data = instance.frame(frame)
-        except OSError as error:
-            if isinstance(error, SlideError):
-                raise
-            raise SlideError(
-                f"{instance.path} cannot be read: {error}", mend="is it closed or gone?"
-            ) from error
-        try:
-            return decode_frame(data, instance.form, out if len(self.where) == 1 else None)
+            return decode_frame(instance.frame(frame), instance.form, out if len(self.where) == 1 else None)
         except CorruptTileError as error:
             raise CorruptTileError(f"frame {frame} of {instance.path}: {error.message}") from error
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import weakref
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Self
@@ -107,7 +108,7 @@ class OpenSlideReader(BlockReader):
         buffer = np.empty((size.height, size.width, 4), np.uint8)
         try:
             self._handles.mine().read(buffer, (x, y), level)
-        except SlideError:
+        except CorruptTileError:
             self._handles.drop_mine()
             raise
         return rgb_on_white(buffer, out)
@@ -223,7 +224,7 @@ class _Handles:
         self._path = path
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._all: list[_Handle] = []
+        self._all: weakref.WeakSet[_Handle] = weakref.WeakSet()  # a thread that ends lets go of its own
         self._closed = False
 
     def mine(self) -> _Handle:
@@ -234,7 +235,7 @@ class _Handles:
         if handle is None:
             handle = self._local.handle = _Handle(self._path)
             with self._lock:
-                self._all.append(handle)
+                self._all.add(handle)
         return handle
 
     def drop_mine(self) -> None:
@@ -243,14 +244,15 @@ class _Handles:
         self._local.handle = None
         if handle is not None:
             with self._lock:
-                self._all = [other for other in self._all if other is not handle]
+                self._all.discard(handle)
             handle.slide.close()
 
     def close(self) -> None:
         """Close all handles."""
         self._closed = True
         with self._lock:
-            handles, self._all = self._all, []
+            handles = list(self._all)
+            self._all.clear()
         for handle in handles:
             handle.slide.close()
 

@@ -70,7 +70,11 @@ class LocalBytes:
 
     def read(self, offset: int, count: int) -> bytes:
         """Return `count` bytes from `offset`; fewer where the file ends."""
-        return os.pread(self._descriptor, count, offset)
+        try:
+            return os.pread(self._descriptor, count, offset)
+        except OSError as error:
+            why = "it is closed" if self._descriptor < 0 else error.strerror
+            raise SlideError(f"{self.path} cannot be read: {why}", mend="open it again") from error
 
     def stream(self) -> IO[bytes]:
         """Return a new seekable stream."""

@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from coverslip.core import Size
-from coverslip.core.errors import CorruptTileError, SlideError
+from coverslip.core.errors import CorruptTileError
 from coverslip.slides.reader import paste
 from coverslip.slides.source import ByteSource
 from coverslip.slides.tiff_decode import (
@@ -88,12 +88,7 @@ class Plane:
             raise CorruptTileError(
                 f"segment {index}: bytes {offset} to {offset + count} of {self.length} in the file"
             )
-        try:
-            data = self.source.read(offset, count)
-        except OSError as error:
-            raise SlideError(
-                f"{self.source.path} cannot be read: {error}", mend="is it closed or gone?"
-            ) from error
+        data = self.source.read(offset, count)
         try:
             pixels = self.decode(data, self.first + index, out)
         except DECODE_ERRORS as error:
