@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from coverslip.core.errors import StainError, UsageError
 from coverslip.slides.slide import Slide
 from coverslip.tissue.colour import chroma, glass, illumination, inks, od
-from coverslip.tissue.overview import Grid, Window, grid_near, overview, pieces, windows
+from coverslip.tissue.overview import Grid, Piece, Window, enlarge, grid_near, overview, pieces, windows
 from coverslip.tissue.polygons import polygons_of
-from coverslip.tissue.shapes import close_gaps, disk, keep_large, keep_thick, touching
+from coverslip.tissue.shapes import bridge, close_gaps, disk, keep_large, keep_thick, touching
 from coverslip.tissue.tissue import Tissue
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ FINE_PIXELS = 1 << 24
 
 REFINE = 512
 """Level pixels along one side of the windows that are looked at more closely."""
+
+BORDER = 0.5
+"""A border runs where chroma falls to this share of the tissue's beside it, so blur moves it neither way."""
 
 METHOD = "chroma-hysteresis"
 
@@ -84,15 +87,15 @@ class TissueSpec:
 class Coarse:
     """The whole slide at about 16 µm per pixel.
 
-    `tissue` and `ink` are masks (h, w), `background` the glass's optical density (h, w, 3), `low` the chroma
-    from which on a pixel may be stain.
+    `tissue` and `ink` are masks (h, w), `background` the glass's optical density (h, w, 3), `limit` the
+    chroma (h, w) from which on a pixel at the border is tissue.
     """
 
     grid: Grid
     tissue: NDArray[np.bool_]
     ink: NDArray[np.bool_]
     background: NDArray[np.float32]
-    low: float
+    limit: NDArray[np.float32]
     notes: tuple[str, ...]
 
 
@@ -126,7 +129,7 @@ def find_tissue(slide: Slide, spec: TissueSpec | None = None) -> Tissue:
     slide.require_colour()
     mpp = slide.require_mpp()
     coarse = look(slide, spec)
-    fine = _mask_grid(slide, spec)
+    fine = mask_grid(slide, spec.mpp)
     mask = _refine(slide, coarse, fine)
     polygons = _keep(polygons_of(mask, fine.downsample, spec.simplify_um / mpp), spec, mpp)
     notes = coarse.notes if polygons else (*coarse.notes, "no tissue found")
@@ -162,25 +165,32 @@ def classify(
     relative = od(rgb) - background
     relative[rgb.max(axis=2) < 8] = 0  # unscanned areas that a scanner fills with black
     marked = ink_mask(relative, um)
-    colour = cv2.blur(chroma(relative), (3, 3))
+    colour = cv2.blur(chroma(relative) * ~marked, (3, 3))
     low = _threshold(colour, spec)
     tissue = touching((colour > low) & ~marked, (colour > max(spec.seed, 2 * low)) & ~marked)
     tissue = keep_thick(tissue, spec.min_area_um2 / um**2)
-    tissue = close_gaps(tissue, spec.gap_um / um, spec.min_hole_um2 / um**2)
-    tissue = keep_large(tissue & ~marked, spec.min_area_um2 / um**2)
+    tissue = close_gaps(bridge(tissue, marked), spec.gap_um / um, spec.min_hole_um2 / um**2)
+    tissue = keep_large(tissue, spec.min_area_um2 / um**2)
     share = float(marked.mean())
     if share:
-        notes += (f"marker ink on {share:.1%} of the slide was left out",)
-    return Coarse(grid, tissue, marked, background, low, notes)
+        notes += (f"marker ink covers {share:.1%} of the slide; on glass it is left out",)
+    limit = np.maximum(low, BORDER * _local(colour, tissue & ~marked))
+    return Coarse(grid, tissue, marked, background, limit, notes)
 
 
 def ink_mask(relative: NDArray[np.float32], um: float) -> NDArray[np.bool_]:
-    """Find marker ink: large areas of its colours, with the soft edge around them."""
+    """Find marker ink: strokes of its colours, with the soft edge around them."""
     found = inks(relative)
-    core = cv2.morphologyEx(found.coloured.view(np.uint8), cv2.MORPH_OPEN, disk(40 / um)).view(bool)
-    thick = cv2.morphologyEx(found.black.view(np.uint8), cv2.MORPH_OPEN, disk(60 / um)).view(bool)
-    large = keep_large(touching(found.coloured, core) | thick, 60_000 / um**2)
-    return cv2.dilate(large.view(np.uint8), disk(48 / um)).view(bool)
+    core = cv2.morphologyEx(found.coloured.view(np.uint8), cv2.MORPH_OPEN, disk(20 / um)).view(bool)
+    thick = cv2.morphologyEx(found.black.view(np.uint8), cv2.MORPH_OPEN, disk(32 / um)).view(bool)
+    large = keep_large(touching(found.coloured, core) | thick, 20_000 / um**2)
+    return cv2.dilate(large.view(np.uint8), disk(40 / um)).view(bool)
+
+
+def _local(colour: NDArray[np.float32], tissue: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the mean chroma of the tissue around each pixel, 0 far from any."""
+    weight = cv2.GaussianBlur(tissue.astype(np.float32), (0, 0), 4)
+    return cv2.GaussianBlur(colour * tissue, (0, 0), 4) / np.maximum(weight, 1e-3)
 
 
 def _threshold(colour: NDArray[np.float32], spec: TissueSpec) -> float:
@@ -193,8 +203,8 @@ def _threshold(colour: NDArray[np.float32], spec: TissueSpec) -> float:
     return float(np.clip(middle + 6 * noise, spec.faintest, spec.seed))
 
 
-def _mask_grid(slide: Slide, spec: TissueSpec) -> Grid:
-    mpp = spec.mpp
+def mask_grid(slide: Slide, mpp: float) -> Grid:
+    """Return the grid near `mpp`, coarser by 2, 4, … where it would have more than `FINE_PIXELS` pixels."""
     grid = grid_near(slide, mpp)
     while grid.size.width * grid.size.height > FINE_PIXELS:
         mpp *= 2
@@ -204,35 +214,21 @@ def _mask_grid(slide: Slide, spec: TissueSpec) -> Grid:
 
 def _refine(slide: Slide, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
     """Enlarge the coarse mask and decide its borders anew at the fine resolution."""
-    band = cv2.dilate(coarse.tissue.view(np.uint8), disk(1.5)) & ~cv2.erode(
-        coarse.tissue.view(np.uint8), disk(1.5), borderValue=1
-    )
-    mask = _enlarge(coarse.tissue, coarse.grid, fine, Window(0, 0, *fine.size))
+    tissue = coarse.tissue.view(np.uint8)
+    band = (cv2.dilate(tissue, disk(2)) & ~cv2.erode(tissue, disk(3), borderValue=1)).view(bool) & ~coarse.ink
+    mask = enlarge(coarse.tissue, coarse.grid, fine, Window(0, 0, *fine.size))
     parts = [part for part in windows(fine, side=REFINE) if _part(band, coarse.grid, fine, part).any()]
     for piece in pieces(slide, fine, parts):
         x, y, width, height = piece.window
-        unsure = _enlarge(band.view(bool), coarse.grid, fine, piece.window)
-        stained = _stained(piece.pixels, coarse, fine, piece.window)
-        target = mask[y : y + height, x : x + width]
-        np.copyto(target, stained, where=unsure)
+        unsure = enlarge(band, coarse.grid, fine, piece.window)
+        np.copyto(mask[y : y + height, x : x + width], _stained(piece, coarse, fine), where=unsure)
     return mask
 
 
-def _stained(pixels: NDArray[np.uint8], coarse: Coarse, fine: Grid, window: Window) -> NDArray[np.bool_]:
-    background = _enlarge(coarse.background, coarse.grid, fine, window)
-    colour = cv2.blur(chroma(od(pixels) - background), (3, 3))
-    marked = _enlarge(coarse.ink, coarse.grid, fine, window)
-    return (colour > coarse.low) & ~marked
-
-
-def _enlarge(image: NDArray, source: Grid, target: Grid, window: Window) -> NDArray:  # type: ignore[type-arg]
-    """Sample an image of one grid at the pixel centres of a window of another."""
-    ratio = target.downsample / source.downsample
-    columns = (np.arange(window.width) + window.x + 0.5) * ratio
-    rows = (np.arange(window.height) + window.y + 0.5) * ratio
-    x = np.minimum(columns.astype(np.intp), image.shape[1] - 1)
-    y = np.minimum(rows.astype(np.intp), image.shape[0] - 1)
-    return image[y][:, x]
+def _stained(piece: Piece, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
+    background = enlarge(coarse.background, coarse.grid, fine, piece.window)
+    colour = cv2.blur(chroma(od(piece.pixels) - background), (3, 3))
+    return colour > enlarge(coarse.limit, coarse.grid, fine, piece.window)
 
 
 def _part(image: NDArray[np.uint8], source: Grid, target: Grid, window: Window) -> NDArray[np.uint8]:

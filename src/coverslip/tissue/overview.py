@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,8 @@ NEAR = 1.3
 """A level may be this much coarser than wanted and is then taken as it is."""
 
 WHITE = 255
+
+Result = TypeVar("Result")
 
 
 class Grid(NamedTuple):
@@ -118,14 +120,25 @@ def _box(grid: Grid, window: Window) -> Box:
 
 def pieces(slide: Slide, grid: Grid, parts: Sequence[Window], threads: int = THREADS) -> Iterator[Piece]:
     """Read windows in order, a few ahead of the one in use, so memory does not grow with the slide."""
+    return worked(slide, grid, parts, lambda piece: piece, threads)
+
+
+def worked(
+    slide: Slide, grid: Grid, parts: Sequence[Window], work: Callable[[Piece], Result], threads: int = THREADS
+) -> Iterator[Result]:
+    """Read windows and do `work` on each, in threads; yield the results in order."""
+
+    def job(part: Window) -> Result:
+        return work(read(slide, grid, part))
+
     with ThreadPoolExecutor(max_workers=threads) as pool:
-        ahead = [pool.submit(read, slide, grid, part) for part in parts[: threads + 1]]
+        ahead = [pool.submit(job, part) for part in parts[: threads + 1]]
         try:
             for number in range(len(parts)):
-                piece = ahead.pop(0).result()
+                result = ahead.pop(0).result()
                 if number + threads + 1 < len(parts):
-                    ahead.append(pool.submit(read, slide, grid, parts[number + threads + 1]))
-                yield piece
+                    ahead.append(pool.submit(job, parts[number + threads + 1]))
+                yield result
         finally:
             for future in ahead:
                 future.cancel()
@@ -140,3 +153,13 @@ def overview(slide: Slide, grid: Grid) -> tuple[NDArray[np.uint8], float]:
         pixels[y : y + height, x : x + width] = piece.pixels
         lost += piece.unreadable
     return pixels, lost / (pixels.shape[0] * pixels.shape[1])
+
+
+def enlarge(image: NDArray[Any], source: Grid, target: Grid, window: Window) -> NDArray[Any]:
+    """Sample an image of one grid at the pixel centres of a window of another."""
+    ratio = target.downsample / source.downsample
+    columns = (np.arange(window.width) + window.x + 0.5) * ratio
+    rows = (np.arange(window.height) + window.y + 0.5) * ratio
+    x = np.minimum(columns.astype(np.intp), image.shape[1] - 1)
+    y = np.minimum(rows.astype(np.intp), image.shape[0] - 1)
+    return image[y][:, x]

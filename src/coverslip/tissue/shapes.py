@@ -108,3 +108,21 @@ def close_gaps(mask: Mask, width: float, pixels: float) -> Mask:
     keep = opening < 0.25 * walls
     keep[0] = False
     return mask | keep[labels]
+
+
+def bridge(mask: Mask, cover: Mask) -> Mask:
+    """Add what `cover` hides of the mask: where the mask, closed by the cover's own width, passes under it.
+
+    Parameters
+    ----------
+    mask
+        What is seen, array (h, w).
+    cover
+        What hides it, as a marker's stroke over tissue.
+    """
+    if not cover.any() or not mask.any():
+        return mask
+    radius = float(cv2.distanceTransform(np.pad(cover, 1).view(np.uint8), cv2.DIST_L2, 5).max()) + 2
+    near = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5) <= radius
+    inner = cv2.distanceTransform(np.pad(near, 1, mode="edge").view(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    return mask | (cover & (inner > radius))

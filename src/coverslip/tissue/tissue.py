@@ -183,10 +183,15 @@ def table_share(table: NDArray[Any], xy: NDArray[np.float64], side: float) -> ND
     side
         Side of the squares.
     """
+    return np.clip(table_sum(table, xy, side) / (side * side), 0, 1).astype(np.float32)
+
+
+def table_sum(table: NDArray[Any], xy: NDArray[np.float64], side: float) -> NDArray[np.float64]:
+    """Return the sum over squares, as `table_share` their mean."""
     left, top = xy[:, 0], xy[:, 1]
     total = _at(table, left + side, top + side) - _at(table, left, top + side)
     total += _at(table, left, top) - _at(table, left + side, top)
-    return np.clip(total / (side * side), 0, 1).astype(np.float32)
+    return total
 
 
 def _at(table: NDArray[Any], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,0 +1,65 @@
+"""Focus: how much of the contrast of coarse structures the fine ones still have."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FINE_UM = 1.0
+"""Structures finer than this standard deviation (a Gaussian's, in µm) are the fine ones."""
+
+COARSE_UM = 2.5
+"""Structures between `FINE_UM` and this are the coarse ones."""
+
+LEAST = 1.0
+"""Variance of the coarse structures, in grey levels², under which there is nothing to judge focus by."""
+
+
+def contrast(rgb: NDArray[np.uint8], um: float, cell: int) -> NDArray[np.float32]:
+    """Return the variance of fine and of coarse structures in square cells.
+
+    Defocus takes contrast from fine structures before coarse ones. Their ratio is free of how strongly a
+    place is stained, unlike the variance of the Laplacian (Pech-Pacheco 2000), which calls pale stroma
+    blurred; it is the difference-of-Gaussians form of the spectral slope measures reviewed by Pertuz
+    (2013). Luminance is used: JPEG keeps it at full resolution.
+
+    Parameters
+    ----------
+    rgb
+        Array (h, w, 3), h and w multiples of `cell`.
+    um
+        Microns per pixel, about 1.
+    cell
+        Pixels along a cell.
+
+    Returns
+    -------
+    Array (2, h / cell, w / cell): fine, coarse; grey levels squared.
+    """
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    near = cv2.GaussianBlur(grey, (0, 0), FINE_UM / um, borderType=cv2.BORDER_REFLECT_101)
+    far = cv2.GaussianBlur(near, (0, 0), (COARSE_UM**2 - FINE_UM**2) ** 0.5 / um)
+    cv2.subtract(grey, near, dst=grey)
+    cv2.subtract(near, far, dst=near)
+    size = (rgb.shape[1] // cell, rgb.shape[0] // cell)
+    squares = (cv2.resize(cv2.multiply(v, v), size, interpolation=cv2.INTER_AREA) for v in (grey, near))
+    return np.stack([square.reshape(size[1], size[0]) for square in squares])
+
+
+def focus(fine: NDArray[np.float32], coarse: NDArray[np.float32], noise: float = 0.0) -> NDArray[np.float32]:
+    """Return the focus: the ratio of fine to coarse contrast, camera noise taken off; NaN where there is no contrast.
+
+    Examples
+    --------
+    >>> focus(np.float32([64.0, 4.0]), np.float32([100.0, 0.1])).tolist()
+    [0.800000011920929, nan]
+    """
+    ratio = np.sqrt(np.maximum(fine - noise, 0) / np.maximum(coarse, 1e-6))
+    return np.where(coarse >= LEAST, ratio, np.float32(np.nan)).astype(np.float32)
+
+
+def clipped(rgb: NDArray[np.uint8], white: bool) -> NDArray[np.bool_]:
+    """Find pixels where the camera ran out of range: all channels black, or all white where glass is not."""
+    low, high = cv2.inRange(rgb, (0, 0, 0), (1, 1, 1)), cv2.inRange(rgb, (254, 254, 254), (255, 255, 255))
+    return (low | high if white else low).astype(bool)
