@@ -293,7 +293,16 @@ def _tiff_header(path: str, file: IO[bytes]) -> _Header:
             raise UnsupportedSlideError(
                 f"{path} is a TIFF of {samples} samples of {dtype}: expected grey or RGB", mend="convert it"
             )
-        page.decode(None, 0)
+        if page.is_tiled:
+            raise UnsupportedSlideError(
+                f"{path} has tiles: it is no plain picture", mend="see the TIFF reader's words"
+            )
+        try:
+            page.decode(None, 0)
+        except (ValueError, NotImplementedError) as error:
+            raise UnsupportedSlideError(
+                f"{path} cannot be decoded here: {error}", mend="convert it"
+            ) from error
         icc = page.iccprofile
         valid = int(orientation) if int(orientation) in TURNS else 1
         return _Header("tiff", Size(page.imagewidth, page.imagelength), samples, dtype, valid, icc)
