@@ -146,12 +146,8 @@ def summary(tissue: list[dict[str, Any]], quality: list[dict[str, Any]]) -> dict
 def table(tissue: list[dict[str, Any]], quality: list[dict[str, Any]], figures: dict[str, float]) -> None:
     """Print for people."""
     for row in tissue:
-        print(
-            "tissue  seed {seed:2d}  IoU {iou:.4f}  missed {missed:.4f}  extra {extra:.4f}  {seconds:.2f}
-            s".format(
-                **row
-            )
-        )
+        numbers = "  ".join(f"{name} {row[name]:.4f}" for name in ("iou", "missed", "extra", "seconds"))
+        print(f"tissue  seed {row['seed']:2d}  {numbers}")
     for row in quality:
         counts = "  ".join(f"{flag} {'/'.join(map(str, row['counts'][flag]))}" for flag in FLAGS)
         print(f"quality seed {row['seed']:2d}  hit/false/missed: {counts}  {row['seconds']:.2f} s")

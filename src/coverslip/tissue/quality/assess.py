@@ -60,12 +60,19 @@ def assess(slide: Slide, tissue: Tissue, spec: QualitySpec | None = None) -> Qua
     places = _places(tissue, grid, cell, spec)
     if not len(places):
         return _nothing()
-    around = _around(slide, tissue) marks = find_marks(slide, tissue, mask_grid(slide, MARKS_MPP), around)
-    sharp = _sharpness(slide, grid, cell, places, around) corners, side = places * cell * grid.downsample,
-    cell * grid.downsample cells = {"x": corners[:, 0], "y": corners[:, 1], "side_px": np.full(len(corners),
-    side)} cells |= {"tissue": tissue.share_in(corners, side), "focus": sharp["focus"], "clipped_share":
-    sharp["clipped"]} cells |= _covered(marks, tissue, corners, side) cells |= flags(cells, spec) return
-    Quality(cells, summarise(cells, sharp["unreadable"]))
+    around = _around(slide, tissue)
+    marks = find_marks(slide, tissue, mask_grid(slide, MARKS_MPP), around)
+    sharp = _sharpness(slide, grid, cell, places, around)
+    corners, side = places * cell * grid.downsample, cell * grid.downsample
+    cells = {"x": corners[:, 0], "y": corners[:, 1], "side_px": np.full(len(corners), side)}
+    cells |= {
+        "tissue": tissue.share_in(corners, side),
+        "focus": sharp["focus"],
+        "clipped_share": sharp["clipped"],
+    }
+    cells |= _covered(marks, tissue, corners, side)
+    cells |= flags(cells, spec)
+    return Quality(cells, summarise(cells, sharp["unreadable"]))
 
 
 def flags(cells: dict[str, NDArray[Any]], spec: QualitySpec) -> dict[str, NDArray[np.bool_]]:
@@ -99,10 +106,15 @@ def _places(tissue: Tissue, grid: Grid, cell: int, spec: QualitySpec) -> NDArray
 
 
 def _around(slide: Slide, tissue: Tissue) -> Around:
-    grid = grid_near(slide, AROUND_MPP) rgb, _ = overview(slide, grid) background, _ = glass(rgb) relative =
-    od(rgb) - background inside = enlarge(tissue.mask, _grid_of(tissue), grid, Window(0, 0, *grid.size))
-    red, pink = ((np.median(v[inside]) if inside.any() else 0.1) for v in (relative[..., 0],
-    pink_of(relative))) return Around(grid, background, max(float(red), 0.06), max(float(pink), 0.06))
+    grid = grid_near(slide, AROUND_MPP)
+    rgb, _ = overview(slide, grid)
+    background, _ = glass(rgb)
+    relative = od(rgb) - background
+    inside = enlarge(tissue.mask, _grid_of(tissue), grid, Window(0, 0, *grid.size))
+    red, pink = (
+        (np.median(v[inside]) if inside.any() else 0.1) for v in (relative[..., 0], pink_of(relative))
+    )
+    return Around(grid, background, max(float(red), 0.06), max(float(pink), 0.06))
 
 
 def _grid_of(tissue: Tissue) -> Grid:
@@ -120,9 +132,12 @@ def _sharpness(
     parts = _windows_of(places, grid, cell)
 
     def work(piece: Piece) -> tuple[NDArray[np.float32], int]:
-        pixels = _padded(piece.pixels, cell) size = (pixels.shape[1] // cell, pixels.shape[0] // cell) cut =
-        cv2.resize(clipped(pixels, white).astype(np.float32), size, interpolation=cv2.INTER_AREA) return
-        np.concatenate([contrast(pixels, um, cell), cut.reshape(1, size[1], size[0])]), piece.unreadable
+        pixels = _padded(piece.pixels, cell)
+        size = (pixels.shape[1] // cell, pixels.shape[0] // cell)
+        cut = cv2.resize(clipped(pixels, white).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        return np.concatenate(
+            [contrast(pixels, um, cell), cut.reshape(1, size[1], size[0])]
+        ), piece.unreadable
 
     shape = (3, -(-grid.size.height // cell), -(-grid.size.width // cell))
     found, lost, seen = np.full(shape, np.nan, np.float32), 0, 0
