@@ -53,8 +53,8 @@ class Outcome:
     computed: tuple[str, ...] = ()
 
 
-def is_fresh(run: RunFolder, source: SlideSource, records: tuple[StageRecord, ...]) -> bool:
-    """Say whether all results of a slide are there and still hold; opens no pixels.
+def same_slide(run: RunFolder, source: SlideSource) -> bool:
+    """Say whether a slide is what the run's results were made of; opens no pixels.
 
     Raises
     ------
@@ -65,7 +65,19 @@ def is_fresh(run: RunFolder, source: SlideSource, records: tuple[StageRecord, ..
     if root is None or run.provenance(source.id, "slide").coverslip != __version__:
         return False  # another release may open the same file in another way
     said = root.mpp if root.mpp_source == "user" else None
-    if said != source.mpp or root.digest != digest_of(source.path):
+    return said == source.mpp and root.digest == digest_of(source.path)
+
+
+def is_fresh(run: RunFolder, source: SlideSource, records: tuple[StageRecord, ...]) -> bool:
+    """Say whether all results of a slide are there and still hold; opens no pixels.
+
+    Raises
+    ------
+    SlideError
+        When the slide cannot be read.
+    """
+    root = run.root(source.id)
+    if root is None or not same_slide(run, source):
         return False
     wanted = provenances(records, root)
     return all(
