@@ -1,0 +1,89 @@
+"""Coverslip at the peers' tasks, run as they are: one process a task."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent))
+
+import numpy as np
+from common import MPP, TILE, run
+
+
+def _tiles(slide, corners):
+    from coverslip.tiles import GridSpec, Tiles
+
+    count, step = len(corners), TILE * MPP / slide.require_mpp()
+    place = np.floor_divide(corners, step).astype(np.int32)
+    return Tiles(
+        xy=corners.astype(np.int32), spec=GridSpec(mpp=MPP, size=TILE), mpp=MPP, downsample=MPP / slide.mpp,
+        tissue=np.ones(count, np.float32), columns=place[:, 0], rows=place[:, 1],
+    )  # fmt: skip
+
+
+def tissue(wanted):
+    """Find tissue and lay the grid."""
+    from coverslip import open_slide
+    from coverslip.tiles import GridSpec, lay
+    from coverslip.tissue import find_tissue
+
+    def work():
+        with open_slide(wanted.slide) as slide:
+            return len(lay(slide, GridSpec(mpp=MPP, size=TILE), find_tissue(slide)))
+
+    return work, "tiles"
+
+
+def read(wanted):
+    """Stream the tiles at the corners given."""
+    from coverslip import open_slide
+    from coverslip.tiles import stream
+
+    slide = open_slide(wanted.slide)
+    tiles = _tiles(slide, np.load(wanted.coords))
+    return lambda: sum(len(batch.pixels) for batch in stream(slide, tiles, threads=wanted.workers)), "tiles"
+
+
+def embed(wanted):
+    """Tissue, grid and features by the embed recipe, written to a run; the back end as ``name:precision``."""
+    import h5py
+
+    from coverslip.pipeline import Execution, Recipe, run_recipe
+    from coverslip.slides import find_slides
+
+    backend, precision = wanted.backend.split(":")
+    recipe = Recipe.load("embed").with_parameters(
+        {
+            "tiles.mpp": MPP,
+            "embed.encoder": wanted.architecture,
+            "embed.weights": str(wanted.weights),
+            "embed.backend": backend,
+            "embed.precision": precision,
+        }
+    )
+
+    def work():
+        run_recipe(recipe, find_slides([str(wanted.slide)]), wanted.out, execution=Execution(workers=0))
+        with h5py.File(next(wanted.out.rglob("*.h5"))) as file:
+            return len(file["features"])
+
+    return work, "tiles"
+
+
+def stain(wanted):
+    """Macenko with the slide's matrix, fitted on a sample of the tiles within the time."""
+    from coverslip.stain import Normaliser, fit_macenko, load_target
+
+    tiles = np.load(wanted.coords)
+
+    def work():
+        source = fit_macenko(tiles[::20, ::4, ::4].reshape(-1, 3))
+        change = Normaliser.to_target("macenko", source, load_target("cmu-1"))
+        return sum(1 for tile in tiles if change.apply(tile) is not None)
+
+    return work, "tiles"
+
+
+if __name__ == "__main__":
+    run({"tissue": tissue, "read": read, "embed": embed, "stain": stain})
