@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from coverslip.phantom.spec import KINDS, PhantomSpec
 
 TRIES = 96
 """Places tried before an artefact is put where it fits least badly."""
+
+EDGE = 16.0
+"""Longest straight edge of an artefact's outline, in pixels."""
 
 INKS = {
     "blue": (0.93, 0.55, 0.10),
@@ -83,6 +86,8 @@ class _Plan:
 
 def place_artefacts(spec: PhantomSpec, seed: int, layout: Layout) -> tuple[Artefact, ...]:
     """Place all artefacts that a spec asks for; those within tissue only where there is any."""
+    from shapely import segmentize
+
     found: list[Artefact] = []
     for kind in KINDS:
         count = spec.count(kind)
@@ -94,7 +99,9 @@ def place_artefacts(spec: PhantomSpec, seed: int, layout: Layout) -> tuple[Artef
                 key_of(seed, f"place {kind} {number}"), np.arange(TRIES), np.zeros(TRIES, int), 2
             )
             taken = tuple(other.polygon for other in found if other.kind in (*IN_TISSUE, "bubble"))
-            found.append(MAKERS[kind](_Plan(spec, layout, u[:, number], tries, taken)))
+            made = MAKERS[kind](_Plan(spec, layout, u[:, number], tries, taken))
+            # short edges: OpenCV rounds the rows of an edge's ends, which would turn long flat ones
+            found.append(replace(made, polygon=segmentize(made.polygon, EDGE)))
     return tuple(found)
 
 

@@ -200,11 +200,13 @@ def _nucleus(
 
 
 def _fill(outline: NDArray[np.float64], major: float) -> NDArray[np.bool_]:
-    """Return the pixels whose middle lies within the outline, on an odd-sided square about the centre."""
-    half = int(np.ceil(major * 1.3 + 1))
-    fine = np.zeros((2 * half + 1,) * 2, np.uint8)
-    cv2.fillPoly(fine, [np.rint((outline + half) * 16).astype(np.int32)], 1, shift=4)
-    return fine.astype(bool)
+    """Return the pixels that lie mostly within the outline, on an odd-sided square about the centre."""
+    half, fine = int(np.ceil(major * 1.3 + 1)), 8
+    side = 2 * half + 1
+    mask = np.zeros((side * fine, side * fine), np.uint8)
+    corners = np.rint((outline + half + 0.5) * fine - 0.5).astype(np.int32)
+    cv2.fillPoly(mask, [corners], 255)
+    return np.asarray(cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA) > 127)
 
 
 def _turn(picture: NDArray[np.float32], angle: float, mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

@@ -106,7 +106,7 @@ def _tissue_field(spec: PhantomSpec, seed: int, x: Any, y: Any) -> NDArray[np.fl
         np.minimum(x, spec.width - x) / spec.width, np.minimum(y, spec.height - y) / spec.height
     )
     thin = spec.shape == "biopsy"
-    wide, amount = (max(cell) * 0.07, 0.2) if thin else (min(cell) * 0.45, 0.16)
+    wide, amount = (max(cell) * 0.07, 0.13) if thin else (min(cell) * 0.45, 0.16)
     rough = fractal(key + 50, x.shape, _step(spec), wide, 6) * np.float32(amount)
     field = best + rough - np.clip(0.035 - edge, 0, 1) * 60
     return _tear(spec, seed, field, (x, y), min(cell)).astype(np.float32)

@@ -53,7 +53,7 @@ def uniforms(key: int, columns: NDArray[Any], rows: NDArray[Any], count: int) ->
 
 
 def periodic(seed: int, side: int, widths: tuple[float, float]) -> NDArray[np.float32]:
-    """Return periodic Gaussian noise (side, side) of feature `widths` (x, y) in texels, mean 0, deviation 1."""
+    """Return periodic Gaussian noise (side, side) of feature `widths` (x, y), mean 0, deviation 1."""
     rng = np.random.default_rng(seed)
     spectrum = np.fft.rfft2(rng.standard_normal((side, side)).astype(np.float32))
     fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]

@@ -15,7 +15,7 @@ from coverslip.phantom.noise import noise_at
 from coverslip.phantom.scene import Coarse, Rect
 
 CELL = 4
-"""Masks of artefacts are drawn on cells of so many pixels and interpolated; their edges are soft anyway."""
+"""Edges softer than this are blurred on cells of so many pixels and interpolated."""
 
 MARGIN = 48
 """Pixels beyond a rect that blur and refraction may draw from."""
@@ -51,22 +51,25 @@ def mask_of(rect: Rect, artefact: Artefact) -> Plane:
     """Return an artefact's polygon filled, 0 … 1, with an edge as soft as it looks."""
     import shapely
 
-    sigma = max(artefact.look.get("soft", 2.0) / CELL, 0.3)
-    margin = int(np.ceil(3 * sigma)) + 2
-    left, top = rect.x - margin * CELL, rect.y - margin * CELL
-    columns, rows = rect.width // CELL + 2 * margin, rect.height // CELL + 2 * margin
-    clip = (left - 9 * CELL, top - 9 * CELL, left + (columns + 9) * CELL, top + (rows + 9) * CELL)
-    mask = np.zeros((rows, columns), np.uint8)
-    rings = rings_of(shapely.clip_by_rect(artefact.polygon, *clip))
+    sigma = artefact.look.get("soft", 2.0)
+    cell = CELL if sigma >= CELL else 1
+    margin = (int(np.ceil(3 * sigma / cell)) + 2) * cell
+    wide = Rect(rect.x - margin, rect.y - margin, rect.width + 2 * margin, rect.height + 2 * margin)
+    rings = rings_of(shapely.clip_by_rect(artefact.polygon, *_corners(wide, 32)))
     if not rings:
         return np.zeros((rect.height, rect.width), np.float32)
-    corners = [np.rint(((ring - (left, top)) / CELL - 0.5) * 256).astype(np.int32) for ring in rings]
-    cv2.fillPoly(mask, corners, 255, lineType=cv2.LINE_AA, shift=8)
-    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), sigma)[
-        margin - 1 : 1 - margin, margin - 1 : 1 - margin
-    ]
-    size = (rect.width + 2 * CELL, rect.height + 2 * CELL)
-    return cv2.resize(soft, size, interpolation=cv2.INTER_LINEAR)[CELL:-CELL, CELL:-CELL]
+    mask = np.zeros((wide.height, wide.width), np.uint8)
+    corners = [np.rint((ring - (wide.x + 0.5, wide.y + 0.5)) * 256).astype(np.int32) for ring in rings]
+    cv2.fillPoly(mask, corners, 255, shift=8)
+    cells = cv2.resize(mask, (wide.width // cell, wide.height // cell), interpolation=cv2.INTER_AREA)
+    soft = cv2.GaussianBlur(cells.astype(np.float32) * np.float32(1 / 255), (0, 0), max(sigma / cell, 0.6))
+    smooth = cv2.resize(soft, (wide.width, wide.height), interpolation=cv2.INTER_LINEAR)
+    return smooth[margin:-margin, margin:-margin]
+
+
+def _corners(rect: Rect, more: int) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of a rect, `more` pixels further out."""
+    return rect.x - more, rect.y - more, rect.x + rect.width + more, rect.y + rect.height + more
 
 
 Stain = NDArray[np.float32]

@@ -98,7 +98,7 @@ class Scene:
         return self.layout.distances[name].at(x, y)
 
     def nests(self, x: Any, y: Any) -> NDArray[np.float32]:
-        """Return how deep in a nest of tumour cells points are: inside above 0, in its lumen above `LUMEN`."""
+        """Return how deep in a nest of tumour cells points are: inside above 0, lumen above `LUMEN`."""
         wide = self.noise("nests", x, y, 130.0)
         fine = self.noise("nests fine", x, y, 48.0)
         return wide + 0.35 * fine + 0.45
