@@ -116,9 +116,10 @@ class Scale:
         share = (value - self.low) / (self.high - self.low)
         return round(SIDE + min(1.0, max(0.0, share)) * (WIDTH - 2 * SIDE), 2)
 
-    def ticks(self, parts: int = 4) -> tuple[Tick, ...]:
-        """Return ticks at round numbers."""
-        step = nice_step(self.high - self.low, parts)
+    def ticks(self) -> tuple[Tick, ...]:
+        """Return ticks at round numbers; fewer where the numbers are long."""
+        longest = max(len(plain(float(f"{end:.2g}"))) for end in (self.low, self.high))
+        step = nice_step(self.high - self.low, 4 if longest < 5 else 2)
         first, last = np.ceil(self.low / step - 1e-9), np.floor(self.high / step + 1e-9)
         places = (np.arange(first, last + 1) * step + 0.0).tolist()
         return tuple(Tick(self.at(place), plain(float(f"{place:.6g}"))) for place in places)

@@ -93,8 +93,22 @@ def _lookalike_layer(findings: Findings, labels: NDArray[np.int64]) -> Layer:
     colours = [class_colour(index) for index in range(len(CLASSES))]
     values = np.where(labels < 0, 255, labels % len(CLASSES)).astype(np.uint8)
     picture = _tile_picture(findings, values, colours, "Look-alike classes of tiles")
-    hint = counted(len(np.unique(labels[labels >= 0])), "class", "classes")
-    return Layer("lookalike", "Look-alike map", CLASSES[0], hint, picture=picture)
+    found = np.unique(labels[labels >= 0]).tolist()
+    hint = counted(len(found), "class", "classes")
+    return Layer("lookalike", "Look-alike map", swatch(found), hint, picture=picture)
+
+
+def swatch(classes: list[int]) -> str:
+    """Return stripes of the colours of classes, as CSS.
+
+    Examples
+    --------
+    >>> swatch([0, 1])
+    'linear-gradient(90deg,#0077bb 0% 50%,#ee7733 50% 100%)'
+    """
+    wide = 100 / max(1, len(classes))
+    stripes = (f"{class_colour(c)} {i * wide:.4g}% {(i + 1) * wide:.4g}%" for i, c in enumerate(classes))
+    return f"linear-gradient(90deg,{','.join(stripes)})"
 
 
 def _tile_picture(findings: Findings, values: NDArray[np.uint8], colours: list[str], alt: str) -> Picture:

@@ -44,6 +44,7 @@ class Trait:
     name: str
     higher: bool
     deviations: float
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +112,14 @@ def units() -> dict[str, str]:
     return {m.name: shown.get(m.unit, m.unit.replace("decades", "OD")) for m in PATHOMICS}
 
 
+@cache
+def about() -> dict[str, str]:
+    """Return what the built-in measurements are, by name."""
+    from coverslip.measure import PATHOMICS
+
+    return {m.name: m.description for m in PATHOMICS}
+
+
 def _chart(features: Features, name: str) -> Histogram:
     words, unit = described(name)
     values = np.asarray(features.column(name), np.float64)
@@ -144,8 +153,10 @@ def traits(stated: Sequence[tuple[str, float]]) -> tuple[Trait, ...]:
 
     Examples
     --------
-    >>> traits([("eosin_mean", -1.5), ("lumen_share", 0.1)])
-    (Trait(name='eosin', higher=False, deviations=1.5),)
+    >>> [(t.name, t.higher, t.deviations) for t in traits([("eosin_mean", -1.5), ("lumen_share", 0.1)])]
+    [('eosin', False, 1.5)]
     """
     notable = [(name, value) for name, value in stated if abs(value) >= NOTABLE]
-    return tuple(Trait(described(name)[0], value > 0, abs(value)) for name, value in notable)
+    return tuple(
+        Trait(described(name)[0], value > 0, abs(value), about().get(name, "")) for name, value in notable
+    )
