@@ -58,6 +58,13 @@ def slide(pyramid) -> Iterator[Slide]:
         yield opened
 
 
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory) -> Iterator[Slide]:
+    """A slide of 1700 × 1400 px that spans several strips and blocks of a map."""
+    with open_slide(write_pyramid(tmp_path_factory.mktemp("slides") / "wide.tif", 1700, 1400)) as opened:
+        yield opened
+
+
 @pytest.fixture
 def make_slide(tmp_path) -> Iterator[Callable[..., Slide]]:
     """Make and open slides; they are closed at the end."""
