@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 
@@ -16,6 +17,7 @@ from shapely import Point, Polygon
 from coverslip.report.findings import Findings
 from coverslip.report.layers import TOLERANCE, layers, outline, scale_bar
 from coverslip.report.pictures import CLEAR, Picture, jpeg_within, labels_png, paint_squares, shrink
+from coverslip.store import GradedTiles
 
 
 def image_of(picture: Picture) -> Image.Image:
@@ -84,6 +86,17 @@ def test_the_lookalike_map_shows_each_tile_in_its_class(findings: Findings) -> N
     painted = np.asarray(image_of(picture))
     centres = ((findings.tiles.xy + findings.tiles.side_px / 2) / findings.shrinkage).astype(int)
     assert painted[centres[:, 1], centres[:, 0]].tolist() == findings.lookalike["label"].tolist()
+
+
+def test_tiles_hardly_usable_have_another_colour(findings: Findings) -> None:
+    usable = np.linspace(0, 1, len(findings.tiles), dtype=np.float32)
+    graded = dataclasses.replace(findings, tiles=GradedTiles.of(findings.tiles, {"usable": usable}))
+    layer = next(layer for layer in layers(graded) if layer.key == "tiles")
+    assert layer.picture is not None
+    painted = np.asarray(image_of(layer.picture))
+    centres = ((findings.tiles.xy + findings.tiles.side_px / 2) / findings.shrinkage).astype(int)
+    assert painted[centres[:, 1], centres[:, 0]].tolist() == (usable < 0.5).astype(int).tolist()
+    assert f"{(usable < 0.5).sum()} hardly usable" in layer.hint
 
 
 def test_the_scale_bar_has_the_length_it_says(findings: Findings) -> None:

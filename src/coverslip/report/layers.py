@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from coverslip.report.findings import Findings, cell_corners, flag_share, flags_of
 from coverslip.report.numbers import counted, length, nice_step, number, percent
-from coverslip.report.palette import CLASSES, TILES, TISSUE, class_colour, flag_colour, words
+from coverslip.report.palette import CLASSES, POOR, TILES, TISSUE, class_colour, flag_colour, words
 from coverslip.report.pictures import Picture, labels_png, paint_squares
 
 TOLERANCE = 0.6
 """Outlines are simplified until they lie at most this many thumbnail pixels off."""
+
+USABLE = 0.5
+"""Tiles with a smaller share of usable tissue are shown as hardly usable."""
 
 OVERLAY_GAP = 1.0
 """Thumbnail pixels left free between painted squares, so that single tiles can be told apart."""
@@ -67,8 +70,7 @@ def _each(findings: Findings) -> Iterator[Layer]:
     if findings.quality is not None:
         yield from _flag_layers(findings)
     if findings.tiles is not None and len(findings.tiles):
-        picture = _tile_picture(findings, np.zeros(len(findings.tiles), np.uint8), [TILES], "Tiles")
-        yield Layer("tiles", "Tiles", TILES, number(len(findings.tiles)), picture=picture)
+        yield _tiles_layer(findings)
     if findings.classes is not None and len(findings.classes):
         yield _lookalike_layer(findings, findings.classes)
 
@@ -87,6 +89,17 @@ def _flag_layers(findings: Findings) -> Iterator[Layer]:
         hint = percent(flag_share(quality, flag))
         cut = "tissue" if findings.tissue is not None else None
         yield Layer(f"flag-{flag}", name, flag_colour(flag), hint, on=True, picture=picture, inside=cut)
+
+
+def _tiles_layer(findings: Findings) -> Layer:
+    """Show the tiles; in two colours when it is known which are usable."""
+    tiles = findings.tiles
+    usable = getattr(tiles, "quality", {}).get("usable")
+    poor = np.zeros(len(tiles), bool) if usable is None else np.asarray(usable) < USABLE
+    picture = _tile_picture(findings, poor.astype(np.uint8), [TILES, POOR], "Tiles")
+    hint = number(len(tiles)) + (f", {number(int(poor.sum()))} hardly usable" if poor.any() else "")
+    colour = f"linear-gradient(90deg,{TILES} 0% 50%,{POOR} 50% 100%)" if poor.any() else TILES
+    return Layer("tiles", "Tiles", colour, hint, picture=picture)
 
 
 def _lookalike_layer(findings: Findings, labels: NDArray[np.int64]) -> Layer:

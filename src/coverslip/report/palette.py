@@ -36,6 +36,7 @@ FLAGS = MappingProxyType(
 
 TISSUE = "#111827"
 TILES = "#0077bb"
+POOR = "#ee7733"
 
 
 def class_colour(index: int) -> str:
