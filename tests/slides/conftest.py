@@ -22,7 +22,7 @@ def tissue_like(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     u, v = (rows - i)[:, None, None], (columns - j)[None, :, None]
     top = coarse[i][:, j] * (1 - v) + coarse[i][:, j + 1] * v
     bottom = coarse[i + 1][:, j] * (1 - v) + coarse[i + 1][:, j + 1] * v
-    return np.rint(top * (1 - u) + bottom * u).astype(np.uint8)
+    return np.ascontiguousarray(np.rint(top * (1 - u) + bottom * u), dtype=np.uint8)
 
 
 @pytest.fixture(scope="session")
@@ -40,12 +40,11 @@ def write_svs() -> Callable[..., Path]:
         with tifffile.TiffWriter(path, bigtiff=True) as tif:
             for step in steps:
                 tif.write(
-                    pixels[::step, ::step],
+                    np.ascontiguousarray(pixels[::step, ::step]),
                     tile=(128, 128),
                     compression="jpeg",
                     compressionargs={"level": 90},
-                    photometric="ycbcr",
-                    subsampling=(1, 1),
+                    photometric="rgb",
                     description=APERIO.format(w=width, h=height),
                     metadata=None,
                 )

@@ -48,7 +48,9 @@ def test_windows_inside_and_over_the_edge_equal_openslides(test_data, path, read
         for level in ours.levels:
             whole = level.downsample.is_integer()
             for _ in range(REGIONS):
-                width, height = (int(rng.integers(1, min(400, side) + 2)) for side in (level.width, level.height))
+                width, height = (
+                    int(rng.integers(1, min(400, side) + 2)) for side in (level.width, level.height)
+                )
                 x = int(rng.integers(-width // 2, level.width)) if whole else 0
                 y = int(rng.integers(-height // 2, level.height)) if whole else 0
                 corner = (round(x * level.downsample), round(y * level.downsample))
@@ -92,7 +94,11 @@ def test_fractional_offsets_at_a_coarse_level_equal_openslides_interpolation(tes
 
 
 def test_flat_tiff_equals_tifffile(test_data):
-    for name in ("generic_tiff/histolab_kidney-48-5_HE.tif", "ometiff/cells.ome.tif", "odd/pathml_smalltif.tif"):
+    for name in (
+        "generic_tiff/histolab_kidney-48-5_HE.tif",
+        "ometiff/cells.ome.tif",
+        "odd/pathml_smalltif.tif",
+    ):
         path = test_data / "slides" / name
         expected = tifffile.imread(path, key=0)
         if expected.shape[0] == 3:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 _FRAME_HEADERS = {0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7}
 _CODESTREAM = b"\xff\x4f\xff\x51"
 
@@ -19,6 +22,20 @@ def picture_size(data: bytes) -> tuple[int, int] | None:
         return None
     right, bottom, left, top = (_number(data, start + 8 + 4 * index, 4) for index in range(4))
     return bottom - top, right - left
+
+
+def chroma_is_coarse(data: bytes) -> bool:
+    """Say whether a JPEG 2000 stream stores its second component at fewer pixels than its first."""
+    start = data.find(_CODESTREAM, 0, 4096)
+    steps = data[start + 43 : start + 45]  # XRsiz and YRsiz of component 1
+    return start >= 0 and len(steps) == 2 and max(steps) > 1
+
+
+def rgb_of_ycbcr(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Turn YCbCr (h, w, 3) of the full range into RGB (ITU-T T.871)."""
+    import cv2
+
+    return np.asarray(cv2.cvtColor(np.ascontiguousarray(pixels[..., [0, 2, 1]]), cv2.COLOR_YCrCb2RGB))
 
 
 def _jpeg(data: bytes) -> tuple[int, int] | None:

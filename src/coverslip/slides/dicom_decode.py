@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import CorruptTileError, UnsupportedSlideError
-from coverslip.slides.codestream import picture_size
+from coverslip.slides.codestream import picture_size, rgb_of_ycbcr
 from coverslip.slides.reader import pixel_buffer
 
 IMPLICIT, EXPLICIT, BIG = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
@@ -169,10 +169,7 @@ def _rgb(pixels: NDArray[Any], form: FrameFormat) -> NDArray[Any]:
     """Turn YCbCr into RGB (ITU-T T.871) where the codec has not."""
     if form.photometric != "YBR_FULL" or form.samples != 3:
         return pixels
-    import cv2
-
-    shaped = np.ascontiguousarray(pixels.reshape(form.rows, form.columns, 3)[..., [0, 2, 1]])
-    return np.asarray(cv2.cvtColor(shaped, cv2.COLOR_YCrCb2RGB))
+    return rgb_of_ycbcr(pixels.reshape(form.rows, form.columns, 3))
 
 
 _CODECS: dict[str, Codec] = {

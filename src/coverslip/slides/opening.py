@@ -48,26 +48,28 @@ def open_slide(
         raise SlideNotFoundError(f"there is no file {name}", mend="check the path")
     if reader is not None:
         chosen: type[Reader] = load_plugin(GROUP, reader)
-        return _slide(name, chosen.open(name, scene=scene), mpp)
+        return _slide(name, (chosen.open(name, scene=scene), []), mpp)
     return _slide(name, _open_best(name, scene), mpp)
 
 
-def _slide(path: str, reader: Reader, mpp: float | None) -> Slide:
+def _slide(path: str, opened: tuple[Reader, list[str]], mpp: float | None) -> Slide:
+    reader, refusals = opened
     try:
-        return Slide(path, reader, mpp=mpp)
+        return Slide(path, reader, mpp=mpp, notes=tuple(f"refused by reader {text}" for text in refusals))
     except BaseException:
         reader.close()
         raise
 
 
-def _open_best(path: str, scene: int) -> Reader:
+def _open_best(path: str, scene: int) -> tuple[Reader, list[str]]:
+    """Return the best reader that opens the file, and what better ones said."""
     head = b"" if Path(path).is_dir() else head_of(path, HEAD_BYTES)
     if not head and not Path(path).is_dir():
         raise UnsupportedSlideError(f"{path} is empty (zero bytes)", mend="copy the file anew")
     readers, said = ranked(path, head)
     for reader in readers:
         try:
-            return reader.open(path, scene=scene)
+            return reader.open(path, scene=scene), said
         except UnsupportedSlideError as error:
             said.append(f"{reader.name}: {error.message}")
     reasons = "; ".join(said) if said else f"no reader knows a file that starts with {head[:8]!r}"

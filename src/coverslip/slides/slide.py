@@ -49,6 +49,8 @@ class Slide:
         An open reader; the slide closes it.
     mpp
         Microns per pixel of level 0 as the user states it, over the file's.
+    notes
+        What better readers said when they refused the file; part of `warnings`.
 
     Examples
     --------
@@ -61,10 +63,13 @@ class Slide:
     (256, 256, 3)
     """
 
-    def __init__(self, path: str, reader: Reader, *, mpp: float | None = None) -> None:
+    def __init__(
+        self, path: str, reader: Reader, *, mpp: float | None = None, notes: tuple[str, ...] = ()
+    ) -> None:
         self.path = path
         self.id = slide_id(path)
         self._reader = reader
+        self._notes = notes
         self._scale: Scale = settle(reader.facts, mpp)
 
     # ------------------------------------------------------------------ facts
@@ -101,7 +106,7 @@ class Slide:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is odd with the file or its scale, as sentences."""
-        return self.facts.warnings + self._scale.warnings
+        return self._notes + self.facts.warnings + self._scale.warnings
 
     @cached_property
     def digest(self) -> str:

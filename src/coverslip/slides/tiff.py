@@ -22,7 +22,7 @@ from coverslip.slides.orientation import TURNS, shown_size, stored_window, turne
 from coverslip.slides.reader import BlockReader, Facts, levels_of
 from coverslip.slides.source import ByteSource, open_bytes
 from coverslip.slides.tiff_decode import PALETTE, RGB, YCBCR, check_page
-from coverslip.slides.tiff_facts import VENDORS, Said, said_by, scene_names
+from coverslip.slides.tiff_facts import VENDORS, Said, kind_of, said_by, scene_names
 from coverslip.slides.tiff_layout import LevelLayout, planes_of
 
 ORIENTATION = 274
@@ -62,7 +62,7 @@ class TiffReader(BlockReader):
         self._source = source
         series = _main_series(tif, source.path, scene)
         self._orientation, doubts = _orientation_of(series.keyframe)
-        said = said_by(tif, series.kind, scene)
+        said = said_by(tif, kind_of(tif, series), scene)
         said.warnings += doubts
         multichannel = len(series.pages) > 1 or series.kind == "ome"
         self._levels = [
@@ -251,7 +251,7 @@ def _facts(
     count = 1 if series.kind in ASSOCIATED else len(tif.series)
     return Facts(
         levels=levels_of([(size.width, size.height) for size in sizes]),
-        vendor=VENDORS.get(series.kind, "generic-tiff"),
+        vendor=VENDORS.get(kind_of(tif, series), "generic-tiff"),
         mpp_x=said.mpp_y if turn else said.mpp_x,
         mpp_y=said.mpp_x if turn else said.mpp_y,
         mpp_origin=said.origin,
@@ -262,7 +262,7 @@ def _facts(
         associated=associated,
         scenes=scene_names(tif, count),
         properties=said.properties,
-        warnings=(*said.warnings, *_left_out(series), *_scenes_note(count)),
+        warnings=(*said.warnings, *_left_out(series), *_scenes_note(count), *_missing(layouts)),
     )
 
 
@@ -290,6 +290,16 @@ def _left_out(series: tifffile.TiffPageSeries) -> list[str]:
         for axis, count in counted
         if axis not in "YXSC" and count > 1
     ]
+
+
+def _missing(layouts: list[LevelLayout]) -> list[str]:
+    """Say what lies beyond the end of a truncated file."""
+    found = []
+    for index, layout in enumerate(layouts):
+        missing = sum(plane.beyond_the_end() for plane in layout.planes)
+        if missing:
+            found.append(f"the file is truncated: {missing} pieces of level {index} lie beyond its end")
+    return found
 
 
 def _scenes_note(count: int) -> list[str]:

@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from coverslip.core.errors import CorruptSlideError, CorruptTileError, UnsupportedSlideError
-from coverslip.slides.codestream import picture_size
+from coverslip.slides.codestream import chroma_is_coarse, picture_size, rgb_of_ycbcr
 from coverslip.slides.reader import pixel_buffer
 
 Decode = Callable[[bytes, int, NDArray[Any] | None], NDArray[Any]]
@@ -23,6 +23,9 @@ MAX_SEGMENT = 256 << 20
 """No tile or strip may decode to more bytes than this; a larger one is a mistake or an attack."""
 
 JPEG = (6, 7, 33007, 34892)
+
+APERIO_YCBCR = 33003
+"""JPEG 2000 of YCbCr components that the stream does not declare as such."""
 
 SIZED = (7, 33003, 33004, 33005, 34712, 34892)
 """JPEG and JPEG 2000: the stream states its own size, which must not exceed the segment's."""
@@ -69,7 +72,11 @@ def check_page(page: tifffile.TiffPage, path: str) -> None:
             f"{path} is stored as {REFUSED[photometric]}, not as RGB, grey or channels",
             mend="convert it to RGB, e.g. with QuPath or libvips",
         )
-    if page.imagedepth > 1 or page.dtype is None or page.dtype.kind not in "uif":
+    if (
+        page.imagedepth > 1
+        or page.dtype is None
+        or (page.dtype.kind not in "uif" and page.bitspersample != 1)
+    ):
         raise UnsupportedSlideError(
             f"{path} has pixels of {page.bitspersample} bits, sample format {page.sampleformat}, depth "
             f"{page.imagedepth}: expected flat integer or real pixels",
@@ -172,6 +179,7 @@ def _any(page: tifffile.TiffPage) -> Decode:
     decode, tables, header = page.decode, page.jpegtables, page.jpegheader
     height, width, _ = segment_shape(page)
     sized = int(page.compression) in SIZED and header is None
+    ycbcr = int(page.compression) == APERIO_YCBCR and page.samplesperpixel == 3
 
     def run(data: bytes, index: int, out: NDArray[Any] | None) -> NDArray[Any]:  # noqa: ARG001 - same shape as _jpeg
         if sized and ((found := picture_size(data)) is None or found[0] > height or found[1] > width):
@@ -181,6 +189,8 @@ def _any(page: tifffile.TiffPage) -> Decode:
         pixels, _, _ = decode(data, index, jpegtables=tables, jpegheader=header)
         if pixels is None:
             raise CorruptTileError("it is empty")
+        if ycbcr and not chroma_is_coarse(data):  # the codec turns only streams with coarse chroma into RGB
+            return rgb_of_ycbcr(pixels[0])
         return np.asarray(pixels[0])
 
     return run

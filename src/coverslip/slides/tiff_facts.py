@@ -54,6 +54,12 @@ class Said:
             self.mpp_x, self.mpp_y, self.origin = x, y, origin
 
 
+def kind_of(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> str:
+    """Return the kind of file, by its marks even where tifffile could not lay out its series as that kind."""
+    marked = [kind for kind in ("svs", "qpi", "philips", "ndpi") if getattr(tif, f"is_{kind}")]
+    return marked[0] if marked else str(series.kind)
+
+
 def said_by(tif: tifffile.TiffFile, kind: str, scene: int) -> Said:
     """Return what the file says of its scene `scene`."""
     said = Said()

@@ -79,6 +79,11 @@ class Plane:
             return pixels[:height, :width]
         return pixels
 
+    def beyond_the_end(self) -> int:
+        """Return how many segments are not wholly in the file."""
+        ends = np.asarray(self.offsets) + np.asarray(self.counts)
+        return int(np.count_nonzero((ends > self.length) | (np.asarray(self.offsets) < 0)))
+
     def _segment(self, index: int, out: NDArray[Any] | None) -> NDArray[Any]:
         count = self.counts[index]
         if count == 0:
@@ -133,6 +138,12 @@ class RawRows:
             self.dtype if self.convert is None else self.stored.newbyteorder("="), copy=False
         )
         return native if self.convert is None else self.convert(native)
+
+    def beyond_the_end(self) -> int:
+        """Return how many rows are not wholly in the file."""
+        length = self.size.width * self.stored_samples * self.stored.itemsize
+        missing = self.size.height - len(self.offsets)
+        return missing + int(np.count_nonzero(self.offsets + length > self.source.size()))
 
 
 AnyPlane = Plane | RawRows
