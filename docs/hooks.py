@@ -6,6 +6,7 @@ their outputs: they are executed in a folder with phantom slides, unless ``extra
 
 from __future__ import annotations
 
+import atexit
 import inspect
 import re
 import shutil
@@ -191,6 +192,7 @@ def _output(output: nbformat.NotebookNode) -> str:
 def _painted() -> tempfile.TemporaryDirectory[str]:
     """Two phantom slides, painted once per process; the folder goes with it."""
     folder = tempfile.TemporaryDirectory()
+    atexit.register(folder.cleanup)
     for seed in (1, 2):
         write_slide(make(PHANTOM, seed), Path(folder.name) / f"phantom-{seed}.svs")
     return folder
