@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coverslip.core.errors import StainError
+from coverslip.pipeline import Listener
 from coverslip.store import Derived, FeatureStream, Table
 
 
@@ -140,3 +141,29 @@ class Liar:
 
     def run(self, slide: Any, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"tables/lie": {"value": [1]}}
+
+
+@dataclass(frozen=True)
+class Lingering:
+    """Takes its time, and notes which process did the work."""
+
+    name: ClassVar[str] = "lingering"
+    version: ClassVar[int] = 1
+    diary: str = ""
+    seconds: float = 0.4
+
+    def reads(self) -> tuple[str, ...]:
+        return ("tables/brightness",)
+
+    def writes(self) -> tuple[str, ...]:
+        return ("tables/lingering",)
+
+    def run(self, slide: Any, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        with Path(self.diary).open("a") as file:
+            file.write(f"{slide.id} {os.getpid()}\n")
+        time.sleep(self.seconds)
+        return {"tables/lingering": {"value": inputs["tables/brightness"]["value"]}}
+
+
+class Quiet(Listener):
+    """Says nothing."""

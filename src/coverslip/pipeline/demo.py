@@ -63,7 +63,7 @@ def run_demo(folder: str | Path, execution: Execution, listener: Listener | None
     sources = sources_of([str(slides / f"{name}.svs") for name in DEMO_SET])
     recipe = Recipe.load("survey")
     result = run_recipe(recipe, sources, Path(folder) / "run", execution=execution, listener=listener)
-    compared = []
+    compared: list[Comparison] = []
     for outcome in result.outcomes:
         if outcome.status != "failed":
             truth = json.loads((slides / f"{outcome.slide}.truth.json").read_text(encoding="utf-8"))

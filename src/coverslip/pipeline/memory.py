@@ -49,7 +49,11 @@ class Pipeline:
         given
             Results that are there already; a stage all of whose results are given is left out.
         """
-        found: dict[str, Any] = {"slide": slide.info(), "thumbnail": thumbnail_of(slide), **(given or {})}
+        found: dict[str, Any] = {
+            "slide": slide.info(),
+            "thumbnail": thumbnail_of(slide).pixels,
+            **(given or {}),
+        }
         for stage in self.stages:
             if given and all(key in given for key in stage.writes()):
                 continue

@@ -119,8 +119,9 @@ class _SlideRun:
         self._wanted = provenances(self._task.recipe.records(), root)
         if self._holds(OPEN, ("slide", "thumbnail")) and self._same_release():
             return
-        self._put(OPEN, {"slide": slide.info() | {"id": self._id}, "thumbnail": thumbnail_of(slide)})
-        self._done(())
+        thumbnail, lost = thumbnail_of(slide)
+        self._put(OPEN, {"slide": slide.info() | {"id": self._id}, "thumbnail": thumbnail})
+        self._done([f"{lost:.2%} of the slide cannot be read"] if lost else ())
 
     def step(self, slide: Slide, stage: Stage) -> None:
         """Run one stage, unless its results are there."""
@@ -172,7 +173,8 @@ class _SlideRun:
             made = value
             if isinstance(value, Derived):
                 made = value.make({k: self._get(k) for k in streamed})
-            self._run.put(self._id, key, made, provenance=self._wanted[stage], replace=True)
+            provenance = self._wanted[stage].now()
+            self._run.put(self._id, key, made, provenance=provenance, replace=True)
             self._read.pop(key, None)
 
     def _done(self, notes: Any) -> None:

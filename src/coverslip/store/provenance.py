@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -87,8 +87,12 @@ class Provenance:
         """
         parameters, inputs = _plain(parameters), dict(inputs)
         mark = fingerprint(stage, version, parameters, inputs, None if slide is None else asdict(slide))
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(mark, stage, version, parameters=parameters, inputs=inputs, slide=slide, time=now)
+        made = cls(mark, stage, version, parameters=parameters, inputs=inputs, slide=slide)
+        return made.now()
+
+    def now(self) -> Self:
+        """Return the same, made now."""
+        return replace(self, time=datetime.now(UTC).isoformat(timespec="seconds"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
