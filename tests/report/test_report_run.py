@@ -14,7 +14,7 @@ import pytest
 
 from coverslip.report import OverviewStage, page_of, write_run_report
 from coverslip.report.findings import Findings
-from coverslip.report.index import THUMBNAIL_BYTES, Entry, RunFacts, run_page, thumbnail_of
+from coverslip.report.index import THUMBNAIL_BYTES, Entry, RunFacts, failures, run_page, thumbnail_of
 from coverslip.report.overview import BACK
 from coverslip.report.summary import Row
 from coverslip.slides.slide import Slide
@@ -37,6 +37,18 @@ def test_every_slide_is_there_and_failures_are_plain(reported: RunFolder) -> Non
     assert "lower it" in html
     assert "truncated <script>alert('x')</script>" in html
     assert "my <b>run" in html
+
+
+def test_slides_that_failed_alike_stand_together() -> None:
+    def entry(name: str, why: str) -> Entry:
+        return Entry(Row(name, path=f"/in/{name}.svs", status="failed", stage="open", error=why.format(name)))
+
+    alike = [entry(name, "/in/{}.svs is truncated") for name in "ab"]
+    groups = failures([entry("c", "/in/{}.svs is odd"), *alike, Entry(Row("d"))])
+    assert [(group.why, len(group.entries)) for group in groups] == [
+        ("the slide is truncated", 2),
+        ("c is odd", 1),
+    ]
 
 
 def test_links_lead_to_pages_and_back(reported: RunFolder) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from coverslip.report.charts import Axis, Swarm, swarm
 from coverslip.report.html import render
-from coverslip.report.numbers import counted, number, percent, quantity
+from coverslip.report.numbers import NONE, counted, number, percent, quantity
 from coverslip.report.pictures import Picture, jpeg_within, shrink
 from coverslip.report.summary import Row
 
@@ -41,6 +41,16 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Failures:
+    """Slides that failed at one stage for one reason."""
+
+    stage: str
+    why: str
+    mend: str
+    entries: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunFacts:
     """How the run was made."""
 
@@ -66,7 +76,8 @@ def run_page(entries: Sequence[Entry], facts: RunFacts) -> str:
         facts=facts,
         entries=entries,
         heading=f"{(facts.recipe or 'run').capitalize()} of {counted(len(rows), 'slide')}",
-        failed=[entry for entry in entries if entry.row.status == "failed"],
+        failures=failures(entries),
+        said_of=said_of,
         headline=headline(rows),
         charts_=comparisons(entries),
         counts={
@@ -76,6 +87,33 @@ def run_page(entries: Sequence[Entry], facts: RunFacts) -> str:
             "warned": sum(bool(row.warnings) for row in rows),
         },
     )
+
+
+def failures(entries: Sequence[Entry]) -> tuple[Failures, ...]:
+    """Gather the slides that failed, those of one reason together, the commonest reason first."""
+    groups: dict[tuple[str, str, str], list[Entry]] = {}
+    for entry in entries:
+        row = entry.row
+        if row.status == "failed":
+            reason = row.stage or "", said_of(row, "the slide"), row.mend or NONE
+            groups.setdefault(reason, []).append(entry)
+    made = []
+    for (stage, shared, mend), alike in groups.items():
+        why = shared if len(alike) > 1 else said_of(alike[0].row, alike[0].row.slide_id)
+        made.append(Failures(stage, why, mend, tuple(alike)))
+    return tuple(sorted(made, key=lambda group: -len(group.entries)))
+
+
+def said_of(row: Row, name: str) -> str:
+    """Return why a slide failed, with its path cut down to `name`.
+
+    Examples
+    --------
+    >>> said_of(Row("a", path="/in/a.svs", error="/in/a.svs shows no tissue"), "the slide")
+    'the slide shows no tissue'
+    """
+    error = row.error or ""
+    return error.replace(row.path, name) if row.path else error
 
 
 def headline(rows: Sequence[Row]) -> list[tuple[str, str, str]]:
