@@ -17,7 +17,7 @@ from coverslip.slides.dicom_decode import BIG, EXPLICIT, IMPLICIT, JPEG, RLE, Fr
 
 RGB = ("R", "G", "B")
 
-# path, reader, (width, height), levels, mpp (None when the file states none that can be used), channels, dtype
+# path, reader, (width, height), levels, mpp (None: the file states none that can be used), channels, dtype
 READ = [
     ("aperio/CMU-1-Small-Region.svs", "tiff", (2220, 2967), 1, 0.499, RGB, "uint8"),
     ("aperio/openslide_small.svs", "tiff", (16, 16), 1, 0.499, RGB, "uint8"),
@@ -41,8 +41,8 @@ READ = [
     ("generic_tiff/large_image_yb10kx5k_zstd.tiff", "tiff", (10000, 5000), 5, None, RGB, "uint8"),
     ("generic_tiff/histolab_kidney-48-5_HE.tif", "tiff", (1493, 901), 1, None, RGB, "uint8"),
     *[
-        (f"generic_tiff/large_image_orient{i}.tif", "tiff", (120, 180) if i < 5 else (180, 120), 3, None, ("grey",), "uint8")
-        for i in range(9)
+        (f"generic_tiff/large_image_orient{i}.tif", "tiff", side, 3, None, ("grey",), "uint8")
+        for i, side in enumerate([(120, 180)] * 5 + [(180, 120)] * 4)
     ],
     ("odd/openslide_unreadable.svs", "tiff", (16, 16), 1, 0.499, RGB, "uint8"),
     ("odd/pathml_smalltif.tif", "tiff", (640, 480), 1, None, ("grey",), "uint16"),

@@ -52,9 +52,13 @@ def test_lossless_codecs(tmp_path, picture, codec, layout):
     small = np.ascontiguousarray(picture[:300, :250])
     arguments = {"webp": {"lossless": True, "level": 100}, "jpeg2000": {"level": 0}, "jpegxl": {"level": 101}}
     path = write(
-        tmp_path / "a.tif", picture, photometric="rgb", compression=codec,
-        compressionargs=arguments.get(codec), **layout,
-    )  # fmt: skip
+        tmp_path / "a.tif",
+        small,
+        photometric="rgb",
+        compression=codec,
+        compressionargs=arguments.get(codec),
+        **layout,
+    )
     np.testing.assert_array_equal(shown(path), small)
 
 
@@ -65,9 +69,14 @@ def test_grey_of_every_type_and_byte_order(tmp_path, picture, dtype, byteorder, 
     pixels = (picture[..., 0].astype(np.float64) * 3 - 100).clip(0).astype(dtype)
     for codec, predictor in (("none", False), ("deflate", True)):
         path = write(
-            tmp_path / f"{codec}.tif", pixels, photometric="minisblack", byteorder=byteorder, compression=codec,
-            predictor=predictor, **layout,
-        )  # fmt: skip
+            tmp_path / f"{codec}.tif",
+            pixels,
+            photometric="minisblack",
+            byteorder=byteorder,
+            compression=codec,
+            predictor=predictor,
+            **layout,
+        )
         with open_slide(path) as slide:
             assert slide.facts.channels == ("grey",)
             assert slide.facts.dtype == dtype
@@ -89,9 +98,14 @@ def test_samples_stored_apart(tmp_path, picture, codec, layout):
 @pytest.mark.parametrize("stored", ["YCBCR", "RGB"])
 def test_jpeg_in_both_colour_spaces_equals_openslide(tmp_path, picture, stored, bigtiff):
     path = write(
-        tmp_path / "a.tif", picture, photometric="rgb", compression="jpeg", tile=(128, 128),
-        compressionargs={"level": 95, "outcolorspace": stored}, bigtiff=bigtiff,
-    )  # fmt: skip
+        tmp_path / "a.tif",
+        picture,
+        photometric="rgb",
+        compression="jpeg",
+        tile=(128, 128),
+        compressionargs={"level": 95, "outcolorspace": stored},
+        bigtiff=bigtiff,
+    )
     with openslide.OpenSlide(path) as theirs:
         expected = np.asarray(theirs.read_region((0, 0), 0, theirs.dimensions).convert("RGB"))
     np.testing.assert_array_equal(shown(path), expected)
@@ -126,10 +140,17 @@ def _codestream(tile: np.ndarray, *, ycbcr: bool) -> bytes:
 def _write_encoded(path: Path, tiles: list[bytes], size: Size, code: int, **more) -> None:
     """Write ready-made tiles of 256 pixels under a compression that no writer offers: patch its tag."""
     tifffile.imwrite(
-        path, iter(tiles), shape=(size.height, size.width, 3), dtype=np.uint8, tile=(256, 256), compression="jpeg2000",
-        photometric="rgb", metadata=None,
-        description=f"Aperio Image Library v12\n{size.width}x{size.height} (256x256) J2K|AppMag = 40|MPP = 0.25", **more,
-    )  # fmt: skip
+        path,
+        iter(tiles),
+        shape=(size.height, size.width, 3),
+        dtype=np.uint8,
+        tile=(256, 256),
+        compression="jpeg2000",
+        photometric="rgb",
+        metadata=None,
+        description=f"Aperio Image Library v12\n{size.width}x{size.height} (256x256)|AppMag = 40|MPP = 0.25",
+        **more,
+    )
     with tifffile.TiffFile(path, mode="r+") as tif:
         tif.pages[0].tags["Compression"].overwrite(code)
 
@@ -160,9 +181,13 @@ def test_transparency_is_laid_on_white(tmp_path, picture):
     alpha = np.zeros((*picture.shape[:2], 1), np.uint8)
     alpha[100:300] = 255
     path = write(
-        tmp_path / "a.tif", np.concatenate([picture, alpha], axis=2), photometric="rgb", extrasamples=["unassalpha"],
-        compression="deflate", tile=(64, 64),
-    )  # fmt: skip
+        tmp_path / "a.tif",
+        np.concatenate([picture, alpha], axis=2),
+        photometric="rgb",
+        extrasamples=["unassalpha"],
+        compression="deflate",
+        tile=(64, 64),
+    )
     expected = np.where(alpha == 255, picture, 255)
     np.testing.assert_array_equal(shown(path), expected)
 
@@ -208,10 +233,19 @@ def test_ome_channels_scenes_and_units(tmp_path):
     second = rng.integers(0, 255, (40, 50, 3), np.uint8)
     path = tmp_path / "a.ome.tif"
     with tifffile.TiffWriter(path) as tif:
-        tif.write(first, tile=(32, 32), metadata={
-            "axes": "TCZYX", "Name": "spot one", "PhysicalSizeX": 325, "PhysicalSizeXUnit": "nm",
-            "PhysicalSizeY": 0.000325, "PhysicalSizeYUnit": "mm", "Channel": {"Name": ["DAPI", "CD3", "CD8"]},
-        })  # fmt: skip
+        tif.write(
+            first,
+            tile=(32, 32),
+            metadata={
+                "axes": "TCZYX",
+                "Name": "spot one",
+                "PhysicalSizeX": 325,
+                "PhysicalSizeXUnit": "nm",
+                "PhysicalSizeY": 0.000325,
+                "PhysicalSizeYUnit": "mm",
+                "Channel": {"Name": ["DAPI", "CD3", "CD8"]},
+            },
+        )
         tif.write(second, photometric="rgb", metadata={"axes": "YXS", "Name": "spot two"})
     with open_slide(path) as slide:
         assert slide.facts.scenes == ("spot one", "spot two")
@@ -245,8 +279,8 @@ def test_philips_sparse_tiles_and_spacing(tmp_path, picture):
     """A file like Philips's: XML in the description, and tiles that are not stored at all."""
     xml = (
         '<?xml version="1.0" encoding="UTF-8" ?><DataObject ObjectType="DPUfsImport">'
-        '<Attribute Name="DICOM_MANUFACTURER" Group="0x0008" Element="0x0070" PMSVR="IString">PHILIPS</Attribute>'
-        '<Attribute Name="PIM_DP_SCANNED_IMAGES" Group="0x301D" Element="0x1003" PMSVR="IDataObjectArray"><Array>'
+        '<Attribute Name="DICOM_MANUFACTURER">PHILIPS</Attribute>'
+        '<Attribute Name="PIM_DP_SCANNED_IMAGES"><Array>'
         '<DataObject ObjectType="DPScannedImage">'
         '<Attribute Name="PIM_DP_IMAGE_TYPE" Group="0x301D" Element="0x1004" PMSVR="IString">WSI</Attribute>'
         '<Attribute Name="PIIM_PIXEL_DATA_REPRESENTATION_SEQUENCE"><Array>'
@@ -418,7 +452,7 @@ def test_a_last_tile_stored_cut_is_read(tmp_path, picture):
 def test_a_directory_that_leads_nowhere(tmp_path, offset):
     path = tmp_path / "a.tif"
     path.write_bytes(b"II*\0" + struct.pack("<I", offset) + b"\0" * 100)
-    with pytest.raises((CorruptSlideError, UnsupportedSlideError), match="a.tif") as caught:
+    with pytest.raises((CorruptSlideError, UnsupportedSlideError), match=r"a\.tif") as caught:
         open_slide(path)
     assert caught.value.mend
 
@@ -434,9 +468,13 @@ def test_a_closed_slide_says_so(svs):
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_keeps_what_a_reader_promises(tmp_path, picture, orientation):
     path = write(
-        tmp_path / "a.tif", picture, photometric="rgb", tile=(128, 96), compression="jpeg",
+        tmp_path / "a.tif",
+        picture,
+        photometric="rgb",
+        tile=(128, 96),
+        compression="jpeg",
         extratags=[(274, 3, 1, orientation, True)],
-    )  # fmt: skip
+    )
     check_reader(TiffReader, path)
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -160,6 +159,8 @@ def resample_part(source: NDArray[Any], across: Axis, down: Axis) -> NDArray[Any
         return source[: size.height, : size.width]
     if aligned and whole > 1 and abs(scale - whole) < EXACT and _has_quick_mean(source):
         return _by_whole(source, size, whole)
+    import cv2
+
     settle_heap()
     height, width, channels = source.shape
     real = np.dtype(np.float32 if source.dtype.itemsize <= 2 or source.dtype == np.float32 else np.float64)
@@ -185,6 +186,8 @@ def _has_quick_mean(source: NDArray[Any]) -> bool:
 
 def _by_whole(source: NDArray[Any], size: Size, factor: int) -> NDArray[Any]:
     """Average whole factor × factor squares."""
+    import cv2
+
     square = np.ascontiguousarray(source[: size.height * factor, : size.width * factor])
     small: NDArray[Any] = cv2.resize(square, (size.width, size.height), interpolation=cv2.INTER_AREA)
     return small.reshape(size.height, size.width, source.shape[2])
@@ -210,6 +213,8 @@ def averages(axis: Axis, channels: int, real: np.dtype[Any]) -> Any:
 
 def _as(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return `values` in `dtype`, integers rounded to nearest and kept in range."""
+    import cv2
+
     if dtype == np.uint8:
         return np.asarray(cv2.convertScaleAbs(values))
     if not np.issubdtype(dtype, np.integer):

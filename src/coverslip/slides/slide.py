@@ -32,7 +32,8 @@ def slide_id(path: str) -> str:
     >>> slide_id("/data/case.1/A-01.svs"), slide_id("https://host/B.tiff?version=2")
     ('A-01', 'B')
     """
-    name = urlsplit(path).path if is_url(path) else path
+    parts = urlsplit(path)
+    name = (parts.path.strip("/") or parts.netloc) if is_url(path) else path
     return Path(name).stem or path
 
 
