@@ -96,9 +96,9 @@ def stain(cut: Cutter) -> Rgb:
 def alike(cut: Cutter) -> Rgb:
     """Tiles that measure alike, in one colour."""
     slide = cut.slide("plain")
-    tiles = lay(slide, GridSpec(mpp=1.0, size=128, min_tissue=0.5), find_tissue(slide))
+    tiles = lay(slide, GridSpec(size=128, min_tissue=0.5), find_tissue(slide))
     stains = fit("macenko", cut.tiles("plain"), cut.glass("plain"))
-    features = np.array([measure_tile(t, 1.0, stains) for b in stream(slide, tiles) for t in b.pixels])
+    features = np.array([measure_tile(t, slide.mpp, stains) for b in stream(slide, tiles) for t in b.pixels])
     return row(
         [slide.thumbnail(500), labelled(slide, tiles, lookalike(features).labels)],
         ["slide", "look-alike tiles"],
