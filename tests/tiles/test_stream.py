@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import sys
+import threading
+
 import numpy as np
+import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from coverslip.core import Size
+from coverslip.core.errors import CorruptTileError, SlideError, StainError, UsageError
+from coverslip.slides import open_slide
 from coverslip.slides.resample import span
 from coverslip.tiles import GridSpec, lay, place, stream
 from coverslip.tiles.plan import spans
 
 FIXTURE = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -64,3 +74,237 @@ def test_spans_equal_span(start, pixels, scale):
     one = span(start, pixels, scale)
     many = spans(np.array([start]), pixels, scale)
     assert (one.first, one.count, one.phase) == tuple(part[0] for part in many)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(stride=st.integers(30, 64), shift=st.integers(0, 63), threads=st.integers(1, 4), runs=st.booleans())
+def test_each_block_is_decoded_once(slide, stride, shift, threads, runs):
+    tiles = place(
+        slide, lay(slide, GridSpec(size=64, stride=stride)).xy + shift, GridSpec(size=64, stride=stride)
+    )
+    tiles = tiles if runs else tiles.take(np.random.default_rng(0).permutation(len(tiles)))
+    counted = Counting(slide.reader)
+    with substituted(slide, counted):
+        pixels, _, _ = everything(slide, tiles, threads=threads)
+    assert np.array_equal(pixels, expected(slide, tiles))
+    assert max(counted.calls.values()) == 1
+
+
+def test_memory_is_bounded_by_decoding_again(slide, monkeypatch):
+    monkeypatch.setattr(sys.modules["coverslip.tiles.stream"], "KEEP_BYTES", 4 * 64 * 64 * 3)
+    tiles = lay(slide, GridSpec(size=100, stride=50))
+    counted = Counting(slide.reader)
+    with substituted(slide, counted):
+        pixels, _, _ = everything(slide, tiles)
+    assert np.array_equal(pixels, expected(slide, tiles))
+    assert 1 < max(counted.calls.values()) < 6
+
+
+class Counting:
+    """A reader that counts, and spoils blocks on request."""
+
+    def __init__(self, reader, *, corrupt=(), fails=None, windows=False):
+        self.reader, self.corrupt, self.fails, self.windows = reader, set(corrupt), fails, windows
+        self.calls, self.lock = {}, threading.Lock()
+
+    def __getattr__(self, name):
+        return getattr(self.reader, name)
+
+    def block(self, level, column, row, out=None):
+        with self.lock:
+            self.calls[column, row] = self.calls.get((column, row), 0) + 1
+        if (column, row) in self.corrupt:
+            raise CorruptTileError(f"bad bytes in {column}, {row}")
+        if self.fails is not None:
+            raise self.fails
+        return self.reader.block(level, column, row, out)
+
+    def window(self, level, x, y, size):
+        wide, tall = self.reader.block_size(level)
+        for column, row in self.corrupt:
+            across = x < (column + 1) * wide and x + size.width > column * wide
+            if across and y < (row + 1) * tall and y + size.height > row * tall:
+                raise CorruptTileError(f"bad bytes in {column}, {row}")
+        return self.reader.window(level, x, y, size)
+
+
+@contextlib.contextmanager
+def substituted(slide, reader):
+    """Let a slide read through another reader for a while."""
+    own = slide._reader
+    slide._reader = reader
+    try:
+        yield
+    finally:
+        slide._reader = own
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    corrupt=st.sets(st.tuples(st.integers(0, 15), st.integers(0, 10)), min_size=1, max_size=5),
+    size=st.sampled_from([64, 100]),
+    stride=st.sampled_from([32, 50, 64, 100]),
+    mpp=st.sampled_from([0.5, 0.8]),
+    threads=st.integers(1, 3),
+    windows=st.booleans(),
+)
+def test_exactly_the_tiles_that_touch_a_corrupt_block_are_missing(
+    slide, corrupt, size, stride, mpp, threads, windows
+):
+    tiles = lay(slide, GridSpec(mpp=mpp, size=size, stride=stride, edge="pad"))
+    truth = expected(slide, tiles)
+    with substituted(slide, Counting(slide.reader, corrupt=corrupt, windows=windows)):
+        pixels, missing, batches = everything(slide, tiles, threads=threads, batch_size=16)
+    low, high = tiles.xy, tiles.xy + np.ceil(tiles.side_px - 1e-6)
+    touched = np.zeros(len(tiles), np.bool_)
+    for block in corrupt:
+        start = np.array(block) * 64
+        touched |= ((low < start + 64) & (high > start)).all(axis=1)
+    assert np.array_equal(missing, touched)
+    assert (pixels[missing] == 255).all()
+    assert np.array_equal(pixels[~missing], truth[~missing])
+    for batch in batches:
+        assert bool(batch.errors) == bool(batch.missing.any())
+        assert all(slide.path in error and "bad bytes in" in error for error in batch.errors)
+
+
+def test_windows_are_read_where_blocks_cost_more(slide):
+    far = place(slide, [(x, y) for y in range(20, 600, 190) for x in range(20, 900, 190)], GridSpec(size=16))
+    near = lay(slide, GridSpec(size=64, stride=32))
+    for tiles, direct in ((far, True), (near, False)):
+        counted = Counting(slide.reader, windows=True)
+        with substituted(slide, counted):
+            pixels, _, _ = everything(slide, tiles)
+        assert np.array_equal(pixels, expected(slide, tiles))
+        assert bool(counted.calls) != direct
+
+
+def no_threads():
+    """Say whether no thread of a stream is alive."""
+    return not [thread for thread in threading.enumerate() if thread.name.startswith("coverslip-tiles")]
+
+
+def test_a_failing_read_reaches_the_caller_with_slide_and_region(slide):
+    tiles = lay(slide, GridSpec(size=64))
+    with (
+        substituted(slide, Counting(slide.reader, fails=OSError("the network is gone"))),
+        pytest.raises(SlideError, match=r"pyramid\.tif: tiles 0 to .* cannot be read: the network is gone"),
+    ):
+        list(stream(slide, tiles))
+    bug = Counting(slide.reader, fails=ZeroDivisionError("a bug"))
+    with substituted(slide, bug), pytest.raises(ZeroDivisionError) as caught:
+        list(stream(slide, tiles))
+    assert any("pyramid.tif: tiles 0 to" in note for note in caught.value.__notes__)
+    assert no_threads()
+
+
+def test_closing_early_leaves_no_thread(slide):
+    tiles = lay(slide, GridSpec(size=64, stride=20))
+    batches = stream(slide, tiles, batch_size=4, threads=3)
+    next(batches)
+    assert not no_threads()
+    batches.close()
+    assert no_threads()
+    for _ in stream(slide, tiles, batch_size=4):
+        break
+    gc.collect()
+    assert no_threads()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(slide, tiles)
+    gc.collect()
+    assert no_threads()
+
+
+def interrupted(slide, tiles):
+    for _ in stream(slide, tiles, batch_size=4):
+        raise KeyboardInterrupt
+
+
+def test_batches_may_be_kept_and_changed(slide):
+    tiles = lay(slide, GridSpec(size=64, stride=40))
+    truth, kept = expected(slide, tiles), []
+    for number, batch in enumerate(stream(slide, tiles, batch_size=8)):
+        if number % 2:
+            kept.append((batch.index, batch.pixels[1:3]))
+        else:
+            batch.pixels[...] = 7
+    for index, pixels in kept:
+        assert np.array_equal(pixels, truth[index[1:3]])
+
+
+class Inverter:
+    """A normaliser, in place or not."""
+
+    def __init__(self, in_place):
+        self.in_place, self.threads = in_place, set()
+
+    def apply(self, rgb, out=None):
+        self.threads.add(threading.current_thread().name)
+        return np.subtract(255, rgb, out=out if self.in_place else None)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_normaliser(slide, in_place):
+    tiles, normaliser = lay(slide, GridSpec(size=64, stride=40, edge="pad")), Inverter(in_place)
+    truth = expected(slide, tiles)
+    with substituted(slide, Counting(slide.reader, corrupt={(3, 3)})):
+        pixels, missing, _ = everything(slide, tiles, normaliser=normaliser)
+    assert missing.any()
+    assert np.array_equal(pixels[~missing], 255 - truth[~missing])
+    assert (pixels[missing] == 255).all()
+    assert all(name.startswith("coverslip-tiles") for name in normaliser.threads)
+
+
+def test_shuffling_is_a_mixed_permutation_that_a_seed_repeats(slide):
+    tiles = lay(slide, GridSpec(size=16))
+    orders = [np.concatenate([b.index for b in stream(slide, tiles, shuffle=seed)]) for seed in (1, 1, 2)]
+    assert np.array_equal(orders[0], orders[1])
+    assert not np.array_equal(orders[0], orders[2])
+    assert np.array_equal(np.sort(orders[0]), np.arange(len(tiles)))
+    assert np.abs(np.diff(orders[0])).mean() > 30
+
+
+def test_level_of_an_odd_ratio_is_copied(make_slide):
+    slide = make_slide(1001, 803, factors=(1, 3))
+    tiles = lay(slide, GridSpec(mpp=1.5, size=50, stride=37))
+    assert slide.levels[1].downsample != 3
+    pixels, _, _ = everything(slide, tiles)
+    assert np.array_equal(pixels, expected(slide, tiles))
+    there = np.rint(tiles.xy / slide.levels[1].downsample).astype(int)
+    whole = slide.reader.window(1, 0, 0, Size(slide.levels[1].width, slide.levels[1].height))
+    for (x, y), tile in zip(there.tolist(), pixels, strict=True):
+        assert np.array_equal(tile, whole[y : y + 50, x : x + 50])
+
+
+def test_nothing_to_read(slide):
+    tiles = lay(slide, GridSpec(size=64)).take([])
+    assert list(stream(slide, tiles)) == []
+    assert list(stream(slide, tiles, shuffle=0)) == []
+
+
+def test_wrong_use(slide, tmp_path):
+    tiles = lay(slide, GridSpec(size=64))
+    for name in ("batch_size", "threads", "depth"):
+        with pytest.raises(UsageError, match=f"{name} 0 is too small"):
+            stream(slide, tiles, **{name: 0})
+    tifffile.imwrite(tmp_path / "deep.tif", np.zeros((300, 300), np.uint16), tile=(64, 64))
+    with open_slide(tmp_path / "deep.tif", mpp=0.5) as deep, pytest.raises(StainError):
+        stream(deep, tiles)
+
+
+def test_a_corrupt_block_on_disk(tmp_path, pyramid):
+    """Bytes of one JPEG tile overwritten in the file itself."""
+    path = tmp_path / "torn.tif"
+    path.write_bytes(pyramid.read_bytes())
+    with tifffile.TiffFile(path) as tif:
+        page = tif.pages[0]
+        number = 5 * page.chunked[1] + 7 if len(page.chunked) > 1 else 0
+        offset, count = page.dataoffsets[number], page.databytecounts[number]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(bytes(count))
+    with open_slide(path) as torn:
+        tiles = lay(torn, GridSpec(size=64))
+        _, missing, batches = everything(torn, tiles)
+    assert [(c, r) for c, r in zip(tiles.columns[missing], tiles.rows[missing], strict=True)] == [(7, 5)]
+    assert sum(len(batch.errors) for batch in batches) == 1

@@ -219,7 +219,8 @@ class Lattice:
         """Return how many tiles of `side` level pixels go on `extent` of them."""
         slack = extent - side + EXACT
         if edge == "pad":
-            return 1 + max(0, math.ceil((extent - side - EXACT) / self.step))
+            covering = 1 + max(0, math.ceil((extent - side - EXACT) / self.step))
+            return min(covering, math.ceil(extent / self.step))
         count = 0 if slack < 0 else 1 + math.floor((slack + 0.5) / self.step)
         # rounding to whole pixels may push the last one over the edge
         return count - 1 if count and math.floor((count - 1) * self.step + 0.5) > slack else count
