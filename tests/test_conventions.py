@@ -27,6 +27,7 @@ ADDRESSES = {
     "BlockReader.block",
     "BlockReader.window",
     "paste",
+    "damage_tile",
 }
 OTHER_WORDS = re.compile(r"patch(es)?|chips?|embeddings?|magnifications?")
 THEIRS = {"mpp_of_magnification", "magnification_contradicts", "magnification"}  # at the door
