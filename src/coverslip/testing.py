@@ -1,8 +1,13 @@
-"""Conformance checks for plug-ins: call them in the tests of a reader of your own."""
+"""Conformance checks for plug-ins: call them in the tests of a reader or a stage of your own."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
+import pickle
+import tempfile
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,8 +17,12 @@ from numpy.typing import NDArray
 
 from coverslip.core import Size
 from coverslip.core.errors import CoverslipError, SlideError
+from coverslip.pipeline.parameters import build
+from coverslip.pipeline.stage import NOTES, Stage, parameters_of
+from coverslip.slides import Slide
 from coverslip.slides.reader import HEAD_BYTES, Reader, paste
 from coverslip.slides.source import head_of
+from coverslip.store import Derived, FeatureStream, Provenance, Resume, RunFolder
 
 WINDOWS = 8
 """Random windows compared per level."""
@@ -159,3 +168,80 @@ def _check_closed(reader: Reader) -> None:
     except SlideError:
         return
     require(False, "a closed reader raises SlideError")
+
+
+# ------------------------------------------------------------------ stages
+def check_stage(stage: Stage, slide: Slide, inputs: Mapping[str, Any]) -> None:
+    """Check that a stage keeps what `coverslip.pipeline.Stage` promises, on a slide that it can serve.
+
+    Parameters
+    ----------
+    stage
+        With parameters that suit the slide.
+    inputs
+        What `stage.reads` names, by artefact key.
+
+    Raises
+    ------
+    AssertionError
+        Names the promise that is broken.
+    """
+    require(isinstance(stage, Stage), f"{type(stage).__name__} lacks methods or attributes of Stage")
+    _check_parameters(stage)
+    _check_keys(stage, inputs)
+    first, second = (_stored(stage, slide, inputs) for _ in range(2))
+    require(first == second, "run: the same inputs give the same outputs")
+
+
+def _check_parameters(stage: Stage) -> None:
+    kind = type(stage)
+    require(dataclasses.is_dataclass(kind), "a stage is a dataclass")
+    require(getattr(kind, "__dataclass_params__").frozen, "a stage is frozen")  # noqa: B009 - mypy knows it not
+    require(kind() is not None, "all parameters have defaults")
+    require("name" not in parameters_of(stage), "name is of the class, ClassVar[str], and no parameter")
+    require(stage.version >= 1, "version is a whole number from 1 on")
+    plain = json.loads(json.dumps(parameters_of(stage)))
+    require(build(kind, plain, where=stage.name) == stage, "parameters survive a recipe")
+    require(pickle.loads(pickle.dumps(stage)) == stage, "a stage goes to workers and back")  # noqa: S301 - our own
+
+
+def _check_keys(stage: Stage, inputs: Mapping[str, Any]) -> None:
+    for keys in (stage.reads(), stage.writes()):
+        require(isinstance(keys, tuple) and all(isinstance(key, str) for key in keys), "keys come as a tuple")
+    require(len(stage.writes()) > 0, "writes: a stage makes something")
+    missing = [key for key in stage.reads() if key not in inputs]
+    require(not missing, f"inputs: give {', '.join(missing)} to check_stage")
+
+
+def _stored(stage: Stage, slide: Slide, inputs: Mapping[str, Any]) -> dict[str, bytes]:
+    """Run the stage, store what it gave, and return what it looks like after a trip to the disk."""
+    given = {key: inputs[key] for key in stage.reads()}
+    outputs = dict(stage.run(slide, given))
+    outputs.pop(NOTES, None)
+    require(
+        set(outputs) == set(stage.writes()), f"run gives what writes names, and no more: {sorted(outputs)}"
+    )
+    made = Provenance.make(stage.name, stage.version, parameters=parameters_of(stage), inputs={}, slide=None)
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunFolder.create(Path(folder) / "run")
+        for key in sorted(outputs, key=lambda key: isinstance(outputs[key], Derived)):
+            value = outputs[key]
+            if isinstance(value, Derived):
+                value = value.make({k: run.get("s", k) for k in found})
+            run.put("s", key, value, provenance=made)
+            found[key] = pickle.dumps(run.get("s", key))
+    streamed = [key for key, value in outputs.items() if isinstance(value, FeatureStream)]
+    _check_resume(stage, slide, given, streamed)
+    return found
+
+
+def _check_resume(stage: Stage, slide: Slide, given: Mapping[str, Any], streamed: list[str]) -> None:
+    for key in streamed:
+        whole = stage.run(slide, given)[key].collect()
+        kept = len(whole) // 2
+        rest = stage.run(slide, {**given, "resume": Resume({key: kept})})[key]
+        rows = [part for part, _ in rest.batches]
+        tail = np.concatenate(rows) if rows else np.empty((0, rest.d))
+        same = np.array_equal(tail, whole.X[kept:].astype(tail.dtype), equal_nan=True)
+        require(same, f"{key}: with resume after {kept} rows come the others, and they are the same")

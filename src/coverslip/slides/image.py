@@ -40,7 +40,9 @@ STRIP = 512
 """Rows that are halved at once."""
 
 EXIF_ORIENTATION = 0x0112
-DECODE_ERRORS = (ValueError, RuntimeError, TypeError, IndexError, EOFError, OSError)
+DECODE_ERRORS = (ValueError, RuntimeError, TypeError, IndexError, EOFError, OSError, SyntaxError)
+"""Pillow calls a broken PNG a SyntaxError."""
+
 CHANNELS = {1: ("grey",), 3: ("R", "G", "B")}
 
 
@@ -232,7 +234,9 @@ def _header(path: str) -> _Header:
         except DECODE_ERRORS as error:
             if isinstance(error, SlideError):
                 raise
-            raise CorruptSlideError(f"{path}: its {kind or 'TIFF'} header cannot be read: {error}") from error
+            raise CorruptSlideError(
+                f"{path}: its {kind or 'TIFF'} header cannot be read: {error}", mend="copy the file anew"
+            ) from error
     raise UnsupportedSlideError(
         f"{path} is no JPEG, PNG, WebP or TIFF", mend="`coverslip doctor` lists the formats"
     )
