@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapely import contains_xy
-from shapely.geometry import Polygon, shape
+from shapely import STRtree, contains_xy
+from shapely.geometry import Polygon, box, shape
 
 from coverslip.core import Box
 from coverslip.core.errors import UsageError
 from coverslip.phantom import CLASSES, PhantomSpec, make
+from coverslip.phantom.glands import glands_near
+from coverslip.phantom.glands import outline as gland_outline
 from coverslip.phantom.layout import rings_of
 from coverslip.phantom.scene import Rect
 
@@ -174,6 +176,32 @@ def test_outlines_masks_and_axes_agree(clean):
         if axes[number - 1, 1] < 0.6 * axes[number - 1, 0]:
             assert abs(np.sin(np.arctan2(far[1], far[0]) - angles[number - 1])) < 0.5
     assert checked > 30
+
+
+def test_glands_lie_in_tissue_apart_from_each_other_and_have_lumens():
+    spec = PhantomSpec(width=5000, height=4000, tissue_share=0.6, tumour_share=0.1, glandular=1.0)
+    phantom = make(spec, 6)
+    glands = phantom.truth.glands
+    assert len(glands) > 80
+    assert all(gland.is_valid and len(gland.interiors) == 1 for gland in glands)
+    assert all(phantom.truth.tissue.contains(Polygon(gland.exterior)) for gland in glands)
+    tree = STRtree(glands)
+    one, other = tree.query(glands, predicate="intersects")
+    shared = sum(glands[i].intersection(glands[j]).area for i, j in zip(one, other, strict=True) if i < j)
+    assert shared < 0.005 * sum(gland.area for gland in glands)
+
+
+@settings(max_examples=25, deadline=None)
+@given(x=st.floats(0, 2000), y=st.floats(0, 1500), w=st.floats(1, 700), h=st.floats(1, 700))
+def test_a_gland_is_found_from_any_box_that_it_touches(clean, x, y, w, h):
+    everywhere = glands_near(clean.scene, 0, 0, 2200, 1700)
+    found = glands_near(clean.scene, x, y, x + w, y + h)
+    place = box(x, y, x + w, y + h)
+    touching = [gland for gland in everywhere if Polygon(gland_outline(gland)).intersects(place)]
+    listed = {(gland["column"], gland["row"]) for gland in found}
+    assert {(gland["column"], gland["row"]) for gland in touching} <= listed
+    wider = glands_near(clean.scene, -900, -900, 4000, 4000)
+    assert listed <= {(gland["column"], gland["row"]) for gland in wider}
 
 
 def test_masks_between_pixels_are_refused(clean):

@@ -81,11 +81,11 @@ def _bytes(field: NDArray[np.float32], middle: float, gain: float) -> NDArray[np
 
 
 def _fat_walls(side: int, px: float) -> NDArray[np.uint8]:
-    """Return thin walls between round cells of 55 to 80 microns: where two cell centres are equally far."""
+    """Return thin walls between round cells of about 50 microns: where two cell centres are equally far."""
     from scipy.spatial import cKDTree
 
     rng = np.random.default_rng(11)
-    cells = 8
+    cells = 10
     grid = (np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), -1).reshape(-1, 2) + 0.5).astype(float)
     grid[:, 0] += 0.5 * (grid[:, 1].astype(int) % 2)
     centres = (grid + rng.uniform(-0.3, 0.3, grid.shape)) % cells

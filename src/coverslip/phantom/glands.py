@@ -30,6 +30,7 @@ GLAND = np.dtype(
         ("phase", "f8", (3,)),
         ("lumen", "f8"),
         ("vessel", "?"),
+        ("rank", "f8"),
     ]
 )
 """One gland or vessel: centre and half axes in level-0 pixels, waviness, lumen as a share of the radius."""
@@ -38,11 +39,11 @@ GLAND = np.dtype(
 def glands_near(scene: Scene, left: float, top: float, right: float, bottom: float) -> NDArray[np.void]:
     """Return the glands and vessels that may touch a box, as a `GLAND` array."""
     size = scene.px(LATTICE_UM)
-    reach = scene.px(2 * SWAY_UM) + size
+    reach = scene.px(2 * SWAY_UM) + 3 * size
     columns = np.arange(int(np.floor((left - reach) / size)), int(np.floor((right + reach) / size)) + 1)
     rows = np.arange(int(np.floor((top - reach) / size)), int(np.floor((bottom + reach) / size)) + 1)
     column, row = (part.ravel() for part in np.meshgrid(columns, rows))
-    found = _of_cells(scene, column, row)
+    found = _apart(_of_cells(scene, column, row), size)
     wide = 1.3 * found["a"]
     across = (found["x"] + wide > left) & (found["x"] - wide < right)
     return found[across & (found["y"] + wide > top) & (found["y"] - wide < bottom)]
@@ -67,8 +68,23 @@ def _of_cells(scene: Scene, column: NDArray[Any], row: NDArray[Any]) -> NDArray[
     found["wave"] = (u[6:9] * np.array([[0.10], [0.08], [0.045]])).T
     found["phase"] = (u[9:12] * 2 * np.pi).T
     found["lumen"] = np.where(found["vessel"], 0.74, 0.26 + 0.22 * u[12])
+    found["rank"] = u[14]
     wanted = np.where(found["vessel"], u[13] < 0.13, u[13] < 0.86)
     return found[wanted & _fits(scene, found)]
+
+
+def _apart(glands: NDArray[np.void], size: float) -> NDArray[np.void]:
+    """Leave out those that overlap one of lower rank, kept or not: a rule that needs no third gland."""
+    from scipy.spatial import cKDTree
+
+    if not glands.size:
+        return glands
+    places = np.stack([glands["x"], glands["y"]], -1)
+    one, other = cKDTree(places).query_pairs(1.1 * size, output_type="ndarray").reshape(-1, 2).T
+    radius = 0.55 * (glands["a"] + glands["b"])
+    close = np.linalg.norm(places[one] - places[other], axis=1) < radius[one] + radius[other]
+    higher = np.where(glands["rank"][one] > glands["rank"][other], one, other)
+    return np.delete(glands, np.unique(higher[close]))
 
 
 def _height(share: float) -> float:

@@ -85,7 +85,9 @@ def change_stain(
     x, y = artefact.look["shift"]
     below = paint(Rect(rect.x + x, rect.y + y, rect.width, rect.height))
     edge = mask * (1 - mask) * 4
-    extra = stain if below is None else below
+    extra = stain * np.float32(0.8)
+    if below is not None:
+        np.maximum(extra, below, out=extra)
     return stain + mask * (extra + np.float32(0.18)) + edge * (np.float32(0.25) * stain)
 
 

@@ -30,8 +30,8 @@ KEPT = 24
 FIELD_BLOCKS = colour.FIELD // BLOCK
 """Blocks across a camera field: glass looks alike in every such many blocks."""
 
-CHUNK = 256
-"""A picture is put together from squares of so many of its own pixels, so that memory stays bounded."""
+CHUNK = 4096
+"""A picture is put together from squares of so many level-0 pixels, so that memory stays bounded."""
 
 WHITE = 255
 
@@ -91,9 +91,10 @@ class Phantom:
             raise UsageError(f"downsample {downsample!r} would enlarge: expected 1 or more")
         size = box.pixels(downsample)
         picture = np.empty((size.height, size.width, 3), np.uint8)
-        for top in range(0, size.height, CHUNK):
-            for left in range(0, size.width, CHUNK):
-                part = Size(min(CHUNK, size.width - left), min(CHUNK, size.height - top))
+        chunk = max(1, int(CHUNK / downsample))
+        for top in range(0, size.height, chunk):
+            for left in range(0, size.width, chunk):
+                part = Size(min(chunk, size.width - left), min(chunk, size.height - top))
                 columns = span(box.x + left * downsample, part.width, downsample)
                 rows = span(box.y + top * downsample, part.height, downsample)
                 pixels = self._window(columns.first, rows.first, Size(columns.count, rows.count))

@@ -129,7 +129,7 @@ class _Pyramid:
 
     def __init__(self, phantom: Phantom, tile: int, quality: int, levels: list[_Level]) -> None:
         self.phantom, self.tile, self.quality, self.levels = phantom, tile, quality, levels
-        self.glass: dict[tuple[int, int], list[bytes]] = {}
+        self.glass: dict[tuple[int, int], tuple[list[list[bytes]], NDArray[np.uint8]]] = {}
 
     @classmethod
     def of(cls, phantom: Phantom, tile: int, quality: int, folder: Path) -> _Pyramid:
