@@ -8,31 +8,32 @@ from types import MappingProxyType
 CLASSES = (
     "#0077bb",
     "#ee7733",
-    "#009988",
-    "#ddaa33",
-    "#33bbee",
-    "#cc3311",
+    "#44aa99",
+    "#f0e442",
+    "#332288",
+    "#88ccee",
+    "#225555",
+    "#1b5e20",
+    "#cc6677",
     "#882255",
     "#999933",
-    "#44aa66",
-    "#332288",
-    "#ee99aa",
     "#7a7a7a",
 )
-"""For look-alike classes, after Paul Tol's vibrant and muted schemes (https://personal.sron.nl/~pault/)."""
+"""For look-alike classes. The first eight stay apart in full, protanope and deuteranope vision; chosen from
+schemes of Paul Tol (https://personal.sron.nl/~pault/) and of Okabe and Ito (https://jfly.uni-koeln.de/color/)."""
 
 FLAGS = MappingProxyType(
     {
         "blur": "#0077bb",
-        "pen": "#009e73",
-        "fold": "#d55e00",
-        "bubble": "#e6b800",
-        "over_stained": "#6a3d9a",
-        "under_stained": "#56b4e9",
-        "saturated": "#444444",
+        "pen": "#44aa99",
+        "fold": "#ee7733",
+        "bubble": "#f0e442",
+        "over_stained": "#332288",
+        "under_stained": "#88ccee",
+        "saturated": "#225555",
     }
 )
-"""For quality flags, after Okabe and Ito (https://jfly.uni-koeln.de/color/)."""
+"""For quality flags, of the same eight."""
 
 TISSUE = "#111827"
 TILES = "#0077bb"
