@@ -33,7 +33,7 @@ def digest_of(path: str) -> str:
     ...     file = pathlib.Path(folder) / "a"
     ...     _ = file.write_bytes(b"slide")
     ...     digest_of(str(file))[:17]
-    'sha256s1:ea0d6d19'
+    'sha256s1:b8a7e24e'
     """
     if is_url(path):
         return f"{SCHEME}:{_of_file(path).hexdigest()}"

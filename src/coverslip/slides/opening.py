@@ -67,14 +67,16 @@ def _open_best(path: str, scene: int) -> tuple[Reader, list[str]]:
     if not head and not Path(path).is_dir():
         raise UnsupportedSlideError(f"{path} is empty (zero bytes)", mend="copy the file anew")
     readers, said = ranked(path, head)
+    mend = None
     for reader in readers:
         try:
             return reader.open(path, scene=scene), said
         except UnsupportedSlideError as error:
             said.append(f"{reader.name}: {error.message}")
+            mend = mend or error.mend
     reasons = "; ".join(said) if said else f"no reader knows a file that starts with {head[:8]!r}"
     raise UnsupportedSlideError(
-        f"{path} cannot be opened ({reasons})", mend="`coverslip doctor` lists the formats"
+        f"{path} cannot be opened ({reasons})", mend=mend or "`coverslip doctor` lists the formats"
     )
 
 

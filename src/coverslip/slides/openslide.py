@@ -23,7 +23,7 @@ from coverslip.core.errors import (
     UnsupportedSlideError,
     UsageError,
 )
-from coverslip.slides.heads import is_dicom, is_tiff, tiff_kind
+from coverslip.slides.heads import is_tiff, tiff_kind
 from coverslip.slides.reader import BlockReader, Facts, Level
 from coverslip.slides.source import is_url
 
@@ -58,7 +58,7 @@ class OpenSlideReader(BlockReader):
 
     @classmethod
     def probe(cls, path: str, head: bytes) -> float:
-        """Score: best for formats of its own and NDPI, a fallback for TIFF and DICOM."""
+        """Score: best for formats of its own and NDPI, a fallback for TIFF."""
         if is_url(path):
             return 0.0
         ending = PurePosixPath(path).suffix.lower()
@@ -68,7 +68,8 @@ class OpenSlideReader(BlockReader):
             return 0.95
         if head.startswith(b"SQLite format 3"):
             return 0.5
-        return 0.4 if is_dicom(head) else 0.0
+        # not DICOM: of what the DICOM reader refuses, OpenSlide would open another file of the series
+        return 0.0
 
     @classmethod
     def open(cls, path: str, *, scene: int = 0) -> Self:

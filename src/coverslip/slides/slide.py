@@ -55,12 +55,13 @@ class Slide:
 
     Examples
     --------
-    >>> from coverslip.phantom import write_demo_slide
-    >>> import tempfile, pathlib
+    >>> import tempfile, pathlib, imagecodecs
+    >>> from coverslip import Box, Region, open_slide
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = write_demo_slide(pathlib.Path(folder) / "demo.svs")
-    ...     with open_slide(path) as slide:
-    ...         slide.read(Region(Box(0, 0, 512, 512), mpp=2 * slide.require_mpp())).shape
+    ...     path = pathlib.Path(folder) / "white.png"
+    ...     _ = path.write_bytes(imagecodecs.png_encode(np.full((600, 800, 3), 255, np.uint8)))
+    ...     with open_slide(path, mpp=0.5) as slide:
+    ...         slide.read(Region(Box(0, 0, 512, 512), mpp=1.0)).shape
     (256, 256, 3)
     """
 
