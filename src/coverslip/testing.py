@@ -222,7 +222,7 @@ def _stored(stage: Stage, slide: Slide, inputs: Mapping[str, Any]) -> dict[str, 
         set(outputs) == set(stage.writes()), f"run gives what writes names, and no more: {sorted(outputs)}"
     )
     made = Provenance.make(stage.name, stage.version, parameters=parameters_of(stage), inputs={}, slide=None)
-    found = {}
+    found: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder.create(Path(folder) / "run")
         for key in sorted(outputs, key=lambda key: isinstance(outputs[key], Derived)):

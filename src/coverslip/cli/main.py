@@ -21,12 +21,20 @@ class Verbs(click.Group):
 
     debug = False
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> Any:
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
         """Run a command line and leave with its exit code."""
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode, **extra)
         self.debug = False
-        extra["standalone_mode"] = False
         try:
-            code = super().main(args, prog_name or "coverslip", **extra)
+            code = super().main(args, prog_name or "coverslip", complete_var, False, **extra)
         except click.ClickException as error:
             error.show()
             code = error.exit_code

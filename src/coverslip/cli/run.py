@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
+SHOWN = 100
+"""Characters of a failure in the table; stderr, `coverslip status` and the report have it whole."""
+
 recipe_argument = click.argument("recipe")
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="STAGE.PARAMETER=VALUE", help="Set a parameter; repeatable."
@@ -41,7 +44,7 @@ def scale_options(command: Command) -> Command:
 @json_option
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.pass_context
-def run(context: click.Context, recipe: str, slides: tuple[str, ...], **options: Any) -> None:
+def run(context: click.Context, /, recipe: str, slides: tuple[str, ...], **options: Any) -> None:
     """Take SLIDES through RECIPE and keep the results in RUN.
 
     RECIPE is a built-in one (survey) or a YAML file. SLIDES are files, folders, addresses, or a CSV of
@@ -137,7 +140,8 @@ def _show_result(result: RunResult) -> None:
 
 def _said(outcome: Any) -> str:
     if outcome.failure is not None:
-        return f"{outcome.failure.stage}: {outcome.failure.message}"
+        said = f"{outcome.failure.stage}: {outcome.failure.message}"
+        return said if len(said) <= SHOWN else said[: SHOWN - 1] + "…"
     return "nothing to compute" if outcome.status == "fresh" else f"computed {', '.join(outcome.computed)}"
 
 
