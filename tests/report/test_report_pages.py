@@ -84,6 +84,7 @@ def test_the_page_says_what_was_found(html: str, findings: Findings) -> None:
     assert float(re.search(r"Tissue ?([\d.]+) mm²", text)[1]) == pytest.approx(area, rel=0.02)
     assert f"{100 * findings.quality.summary['usable_fraction']:.0f} %" in text
     assert "pen marks were left out" in text
+    assert f"1 of {len(findings.tiles)} tiles could not be read" in text
     assert "Haematoxylin" in text
     assert "1.30 OD" in text
     assert "12 measurements" in text

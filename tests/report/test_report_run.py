@@ -86,6 +86,17 @@ def test_tables_hold_one_row_per_slide(reported: RunFolder, findings: Findings) 
     assert [slide["slide_id"] for slide in content["slides"]] == list(rows)
 
 
+def test_pandas_reads_the_tables(reported: RunFolder) -> None:
+    pandas = pytest.importorskip("pandas")
+    folder = reported.path_of(None, "report").parent
+    table = pandas.read_csv(folder / "summary.csv", index_col="slide_id")
+    assert table.loc["round one", "tissue_mm2"] > 0
+    assert table["tiles"].isna().tolist() == [False, True, True]
+    slides = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["slides"]
+    nested = pandas.json_normalize(slides).set_index("slide_id")
+    assert nested.loc["round one", "flags.blur"] == pytest.approx(table.loc["round one", "share_blur"])
+
+
 def test_finish_gives_the_report_and_needs_no_result_opened(
     reported: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

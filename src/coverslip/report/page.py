@@ -217,7 +217,14 @@ def warnings(findings: Findings) -> list[str]:
             0, "The scale (µm/px) was given by the user, not by the file: all lengths and areas rest on it."
         )
     if findings.tissue is not None:
-        said += list(getattr(findings.tissue, "notes", ()))
+        said += findings.tissue.notes
+    if findings.quality is not None and findings.quality.summary.get("unreadable_fraction"):
+        said.append(
+            f"{percent(findings.quality.summary['unreadable_fraction'])} of the slide could not be decoded."
+        )
+    if findings.features is not None and findings.features.missing.any():
+        lost, count = int(findings.features.missing.sum()), len(findings.features)
+        said.append(f"{number(lost)} of {counted(count, 'tile')} could not be read and have no measurements.")
     return said
 
 

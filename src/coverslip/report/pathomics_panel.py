@@ -28,7 +28,22 @@ MAIN = (
 )
 """Measurements shown as distributions."""
 
-UNABRIDGED = {"neighbour distance": "distance to the nearest nucleus", "lumen share": "share of lumen"}
+UNABRIDGED = {
+    "a": "redness (CIELAB a)",
+    "b": "yellowness (CIELAB b)",
+    "lumen share": "share of lumen",
+    "neighbour distance": "distance to the nearest nucleus",
+}
+"""Words for names that only those who wrote them understand."""
+
+STATISTICS = {
+    "mean": "{}",
+    "sd": "spread of {}",
+    "p10": "{}, 10th percentile",
+    "p50": "{}, median",
+    "p90": "{}, 90th percentile",
+}
+"""Words for the ends of measurements' names."""
 
 EXAMPLES = 5
 """Tiles shown for each look-alike class."""
@@ -96,11 +111,13 @@ def described(name: str) -> tuple[str, str]:
 
     Examples
     --------
-    >>> described("nuclear_density")
-    ('nuclear density', '1/mm²')
+    >>> described("nuclear_density"), described("a_sd")
+    (('nuclear density', '1/mm²'), ('spread of redness (CIELAB a)', ''))
     """
-    words = name.removesuffix("_mean").replace("_", " ")
-    return UNABRIDGED.get(words, words), units().get(name, "")
+    stem, _, end = name.rpartition("_")
+    stem, form = (stem, STATISTICS[end]) if end in STATISTICS else (name, "{}")
+    words = stem.replace("_", " ")
+    return form.format(UNABRIDGED.get(words, words)), units().get(name, "")
 
 
 @cache
