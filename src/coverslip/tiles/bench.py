@@ -1,0 +1,270 @@
+"""How fast the engine is on this machine, each figure beside the floor that it cannot go under.
+
+Ratios are of one run: floor and engine take turns, and the median of the rounds counts. On a busy machine the
+ratio of processor seconds (`cpu`) is the steadier one.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coverslip.slides import Slide, open_slide
+from coverslip.tiles.bench_slide import make_slide
+from coverslip.tiles.canvas import Canvas
+from coverslip.tiles.floors import Floor, decode_floor, memory_floor, openslide_floor
+from coverslip.tiles.grid import GridSpec, Tiles, lay, place
+from coverslip.tiles.mapfile import MapSpec
+from coverslip.tiles.plan import Plan
+from coverslip.tiles.stream import stream
+
+ROUNDS = 5
+"""How often floor and engine take turns."""
+
+BLOCKS = 4000
+"""About how many blocks of the middle of the slide are read in a round."""
+
+THREADS = 2
+
+SHIFT = (100, 60)
+"""Pixels by which tiles are shifted off the file's own tiles."""
+
+CLASSES = ("background", "stroma", "tumour", "other")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure.
+
+    `value` in `unit`; `floor` the figure of the work called `against`; `ratio` is value / floor (of rounds,
+    the median), `cpu` the same of processor seconds, and `goal` what the ratio or the value must reach.
+    """
+
+    work: str
+    value: float
+    unit: str
+    against: str = ""
+    floor: float | None = None
+    ratio: float | None = None
+    cpu: float | None = None
+    goal: str = ""
+
+
+def run(slide: str | None = None, *, rounds: int = ROUNDS, stitch: bool = True) -> list[dict[str, Any]]:
+    """Measure the engine.
+
+    Parameters
+    ----------
+    slide
+        Path of a tiled brightfield slide; None for a small one that is made for the purpose.
+    stitch
+        Measure stitching too, which writes a map of the whole slide to the temporary folder.
+
+    Returns
+    -------
+    Rows with the fields of `Row`.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = slide or make_slide(Path(folder) / "made.svs")
+        with open_slide(path) as opened:
+            rows = [*_reading(opened, rounds), *_memory_and_growth(opened)]
+        if stitch:
+            rows.append(_stitching(path, Path(folder) / "map.ome.zarr"))
+    return [asdict(row) for row in rows]
+
+
+# ------------------------------------------------------------------- reading
+def _reading(slide: Slide, rounds: int) -> list[Row]:
+    start = time.perf_counter()
+    tissue = _tissue(slide)
+    lay(slide, GridSpec(), tissue)
+    seconds = time.perf_counter() - start
+    rows = [Row("tissue and grid", seconds, "s", goal="≤ 0.5 s at 60k × 50k")]
+    for work, tiles, goal in _works(slide, tissue):
+        floor = decode_floor(Plan.of(slide, tiles, np.arange(len(tiles))), THREADS)
+        rows.append(_against(work, len(tiles), (floor, partial(_drain, slide, tiles)), rounds, goal))
+    tiles = _middle(slide, lay(slide, GridSpec(), tissue))
+    plain, normalised = partial(_drain, slide, tiles), partial(_drain, slide, tiles, _macenko(slide, tiles))
+    against = Floor("the same without", plain)
+    rows.append(_against("aligned, Macenko", len(tiles), (against, normalised), rounds, "≥ 0.85"))
+    rows += _windows(slide, tiles, rounds)
+    copied = memory_floor()
+    rows.append(Row("memory copied, 1 thread", copied, "GB/s"))
+    return rows
+
+
+def _works(slide: Slide, tissue: Any) -> list[tuple[str, Tiles, str]]:
+    """Return what is read: its name, the tiles, the goal."""
+    own = slide.require_mpp()
+    aligned = lay(slide, GridSpec(), tissue)
+    specs = [("50 % overlap", None, 128, "≥ 0.75"), ("resampled to 0.7", own / 0.7, None, "≥ 0.45")]
+    specs += [("resampled to 0.5", own / 0.5, None, "≥ 0.45")]
+    works = [("aligned", aligned, "≥ 0.92"), ("off the grid", _shifted(slide, aligned), "≥ 0.82")]
+    for work, mpp, stride, goal in specs:
+        works.append((work, lay(slide, GridSpec(mpp=mpp, stride=stride), tissue), goal))
+    return [(work, _middle(slide, tiles), goal) for work, tiles, goal in works]
+
+
+def _shifted(slide: Slide, tiles: Tiles) -> Tiles:
+    return place(slide, tiles.xy + np.array(SHIFT), tiles.spec)
+
+
+def _tissue(slide: Slide) -> Any:
+    from coverslip.tissue import find_tissue
+
+    return find_tissue(slide)
+
+
+def _middle(slide: Slide, tiles: Tiles) -> Tiles:
+    """Return the tiles of the rows around the middle that need about `BLOCKS` blocks."""
+    plan = Plan.of(slide, tiles, np.arange(len(tiles)))
+    needed = np.count_nonzero(plan.uses, axis=1)
+    order = np.argsort(np.abs(np.arange(len(needed)) - len(needed) // 2), kind="stable")
+    rows = np.sort(order[: 1 + int(np.searchsorted(needed[order].cumsum(), BLOCKS))])
+    low, high = rows[0] * plan.block.height, (rows[-1] + 1) * plan.block.height
+    y = tiles.xy[:, 1] / plan.level.downsample
+    kept = tiles.take((y >= low) & (y + tiles.spec.size * plan.scale <= high))
+    return kept if len(kept) else tiles
+
+
+def _drain(slide: Slide, tiles: Tiles, normaliser: Any = None) -> None:
+    for _ in stream(slide, tiles, threads=THREADS, normaliser=normaliser):
+        pass
+
+
+def _macenko(slide: Slide, tiles: Tiles) -> Any:
+    from coverslip.stain import Normaliser, estimate_background, fit, load_target
+
+    some = tiles.take(np.linspace(0, len(tiles) - 1, min(64, len(tiles))).astype(int))
+    pixels = np.concatenate([batch.pixels for batch in stream(slide, some)])
+    found = fit("macenko", pixels, estimate_background(slide.thumbnail(1024)))
+    return Normaliser.to_target("macenko", found, load_target("cmu-1"))
+
+
+def _against(work: str, count: int, pair: tuple[Floor, Callable[[], None]], rounds: int, goal: str) -> Row:
+    """Let floor and engine take turns."""
+    floor, engine = pair
+    times = [(*_timed(floor.work), *_timed(engine)) for _ in range(rounds)]
+    bare, _, ours, _ = (statistics.median(part) for part in zip(*times, strict=True))
+    ratio = statistics.median(one[0] / one[2] for one in times)
+    cpu = statistics.median(one[1] / one[3] for one in times)
+    return Row(f"read: {work}", count / ours, "tiles/s", floor.name, count / bare, ratio, cpu, goal)
+
+
+def _timed(work: Callable[[], object]) -> tuple[float, float]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def _windows(slide: Slide, tiles: Tiles, rounds: int) -> list[Row]:
+    """Measure the same file through OpenSlide, which locks, against a plain loop over it."""
+    from coverslip.core.errors import SlideError
+
+    try:
+        other = open_slide(slide.path, mpp=slide.mpp, reader="openslide")
+    except SlideError:
+        return []
+    some = tiles.take(slice(0, 1000))
+    with other:
+        floor = openslide_floor(slide.path, some)
+        work = (floor, partial(_drain, other, some))
+        return [_against("through OpenSlide", len(some), work, rounds, "≥ 1.5")]
+
+
+# --------------------------------------------------------- memory and growth
+def _memory_and_growth(slide: Slide) -> list[Row]:
+    """Measure peak memory of a whole slide's stream, and how time grows with tiles."""
+    seconds, peak = _in_child(_stream_all, slide.path, 256)
+    rows = [
+        Row("read: every tile of the slide", seconds[-1][0] / seconds[-1][1], "tiles/s"),
+        Row("read: peak memory", peak, "MB", goal="≤ 500 MB"),
+    ]
+    times, _ = _in_child(_stream_all, slide.path, 96)
+    per_tile = [spent / count for count, spent in times]
+    growth = per_tile[-1] / per_tile[0]
+    counts = f"{times[0][0]:,} and {times[-1][0]:,} tiles"
+    rows.append(Row("read: time per tile", growth, "times", counts, 1.0, growth, None, "0.9 … 1.1"))
+    return rows
+
+
+def _stream_all(path: str, size: int) -> list[tuple[int, float]]:
+    """Stream up to 100,000 tiles of the slide; return after how many tiles how many seconds were spent."""
+    with open_slide(path) as slide:
+        tiles = lay(slide, GridSpec(size=size), _tissue(slide)).take(slice(0, 100_000))
+        list(stream(slide, tiles.take(slice(0, 256))))
+        marks, done, start = [], 0, time.perf_counter()
+        for batch in stream(slide, tiles):
+            done += len(batch)
+            marks.append((done, time.perf_counter() - start))
+    first = next(i for i, (count, _) in enumerate(marks) if count >= min(1000, done))
+    return [marks[first], marks[-1]]
+
+
+def _in_child(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    """Do work in a process of its own; return its result and the peak of its memory in MB."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(_with_peak, work, *arguments).result()
+
+
+def _with_peak(work: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+    done = work(*arguments)
+    return done, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# ----------------------------------------------------------------- stitching
+def _stitching(path: str, out: Path) -> Row:
+    """Stitch float probabilities of four classes, tiles of 512 px that overlap by a quarter."""
+    (mega, seconds), peak = _in_child(_stitch, path, out)
+    return Row(
+        "stitch: 4 classes of float32", mega / seconds, "Mpx/s", f"peak {peak:,.0f} MB", goal="≥ 42, ≤ 1 GB"
+    )
+
+
+def _stitch(path: str, out: Path) -> tuple[float, float]:
+    """Return megapixels of the slide, and the seconds that stitching alone took."""
+    with open_slide(path) as slide:
+        tiles = lay(slide, GridSpec(size=512, stride=384, edge="pad"), _tissue(slide))
+        results, batch = _results(512), 8
+        start = time.perf_counter()
+        with Canvas(out, slide, tiles, MapSpec(CLASSES), threads=THREADS) as canvas:
+            for first in range(0, len(canvas.todo), batch):
+                rows = canvas.todo[first : first + batch]
+                canvas.add(rows, results[: len(rows)])
+        return slide.size.width * slide.size.height / 1e6, time.perf_counter() - start
+
+
+def _results(size: int) -> NDArray[np.float32]:
+    """Return smooth probabilities (8, 4, size, size) as a model gives them."""
+    import cv2
+
+    rng = np.random.default_rng(0)
+    small = rng.standard_normal((8, len(CLASSES), size // 32 + 1, size // 32 + 1)).astype(np.float32)
+    large = np.stack(
+        [np.stack([cv2.resize(c, (size, size), interpolation=cv2.INTER_CUBIC) for c in t]) for t in small]
+    )
+    weights = np.exp(3 * large)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
+
+
+def goals(rows: list[Mapping[str, Any]]) -> list[str]:
+    """Return the rows whose ratio is under a goal of the form ``≥ number``."""
+    missed = []
+    for row in rows:
+        goal = str(row["goal"]).removeprefix("≥ ")
+        reached = row["ratio"]
+        if row["ratio"] is not None and goal.replace(".", "").isdigit() and reached < float(goal):
+            missed.append(f"{row['work']}: {reached:.2f}, goal {row['goal']}")
+    return missed
