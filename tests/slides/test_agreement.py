@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import openslide
 import pytest
@@ -9,6 +11,7 @@ import tifffile
 from PIL import Image
 
 from coverslip.core import Box, Size
+from coverslip.core.errors import CorruptTileError
 from coverslip.slides import open_slide
 
 BOTH = [
@@ -113,3 +116,29 @@ def test_channels_equal_tifffile(test_data):
     expected = np.moveaxis(tifffile.imread(path), 0, 2)
     with open_slide(path) as slide:
         np.testing.assert_array_equal(slide.reader.window(0, 0, 0, slide.size), expected)
+
+
+def test_openslide_survives_a_corrupt_tile_in_several_threads(tmp_path, svs):
+    """An OpenSlide handle that met an error answers with it forever; the reader replaces it."""
+    with tifffile.TiffFile(svs) as tif:
+        offset, count = tif.pages[0].dataoffsets[0], tif.pages[0].databytecounts[0]
+    data = bytearray(svs.read_bytes())
+    data[offset : offset + count] = b"\0" * count
+    path = tmp_path / "a.svs"
+    path.write_bytes(data)
+    places = [(x, y) for x in range(0, 800, 100) for y in range(0, 600, 100)] * 2
+
+    def read(slide, place):
+        try:
+            return slide.reader.window(0, *place, Size(90, 90))
+        except CorruptTileError:
+            return None
+
+    with open_slide(svs, reader="openslide") as whole, open_slide(path, reader="openslide") as slide:
+        with ThreadPoolExecutor(4) as threads:
+            found = list(threads.map(lambda place: read(slide, place), places))
+        for place, pixels in zip(places, found, strict=True):
+            if place[0] < 128 and place[1] < 128:
+                assert pixels is None
+            else:
+                np.testing.assert_array_equal(pixels, whole.reader.window(0, *place, Size(90, 90)))

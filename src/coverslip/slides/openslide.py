@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-import weakref
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Self
@@ -30,6 +29,9 @@ from coverslip.slides.source import is_url
 BLOCK = 512
 """Width and height of a block: OpenSlide stores none of its own, and this many cost the least per pixel."""
 
+CACHE = 96 << 20
+"""Bytes of decoded tiles that OpenSlide keeps."""
+
 SEARCH = 64
 """How many pixels before a block a position is sought that is a whole level-0 pixel."""
 
@@ -37,7 +39,7 @@ BEST = (".mrxs", ".vms", ".vmu", ".svslide", ".scn", ".bif")
 
 
 class OpenSlideReader(BlockReader):
-    """Reads slides with OpenSlide, one handle per thread: a handle that met an error is dead and is replaced.
+    """Reads slides with OpenSlide.
 
     Levels whose downsample is no whole number cannot be addressed by whole level pixels, since OpenSlide
     takes level-0 positions and shifts by the fraction that is left. There a block is read from the position
@@ -107,11 +109,7 @@ class OpenSlideReader(BlockReader):
         downsample = self.facts.levels[level].downsample
         x, y = (round(value * downsample) for value in at)
         buffer = np.empty((size.height, size.width, 4), np.uint8)
-        try:
-            self._handles.mine().read(buffer, (x, y), level)
-        except CorruptTileError:
-            self._handles.drop_mine()
-            raise
+        self._handles.read(buffer, (x, y), level)
         return rgb_on_white(buffer, out)
 
     def associated(self, name: str) -> NDArray[np.uint8]:
@@ -172,7 +170,7 @@ def _blend(rgb: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8
 
 
 class _Handle:
-    """One ``openslide_t``, used by one thread."""
+    """One ``openslide_t``."""
 
     def __init__(self, path: str) -> None:
         import openslide
@@ -182,6 +180,7 @@ class _Handle:
         self.path = path
         try:
             self.slide = openslide.OpenSlide(path)
+            self.slide.set_cache(openslide.OpenSlideCache(CACHE))
         except openslide.OpenSlideUnsupportedFormatError as error:
             raise UnsupportedSlideError(f"{path} is of no format that OpenSlide knows") from error
         except openslide.OpenSlideError as error:
@@ -195,8 +194,6 @@ class _Handle:
             self._low._read_region(self.slide._osr, pointer, *at, level, width, height)
         except self._error as error:
             raise CorruptTileError(f"OpenSlide at level-0 {at}, level {level}: {error}") from error
-        except ctypes.ArgumentError as error:
-            raise SlideError(f"{self.path} is closed", mend="open it again") from error
 
     def associated(self, name: str) -> NDArray[np.uint8]:
         """Return an associated image as (h, w, 3)."""
@@ -219,43 +216,45 @@ class _Handle:
 
 
 class _Handles:
-    """A handle per thread; opened when the thread first asks."""
+    """One handle for all threads.
+
+    OpenSlide reads without a lock, and what one thread has decoded is in the cache for the others.
+
+    A handle that met an error answers with it forever. It is then replaced, and what failed is tried once
+    on a handle of its own, since the error may be another thread's.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._local = threading.local()
         self._lock = threading.Lock()
-        self._all: weakref.WeakSet[_Handle] = weakref.WeakSet()  # a thread that ends lets go of its own
-        self._closed = False
+        self._handle: _Handle | None = _Handle(path)
 
     def mine(self) -> _Handle:
-        """Return this thread's handle."""
-        if self._closed:
-            raise SlideError(f"{self._path} is closed", mend="open it again")
-        handle: _Handle | None = getattr(self._local, "handle", None)
+        """Return the handle."""
+        handle = self._handle
         if handle is None:
-            handle = self._local.handle = _Handle(self._path)
-            with self._lock:
-                self._all.add(handle)
+            raise SlideError(f"{self._path} is closed", mend="open it again")
         return handle
 
-    def drop_mine(self) -> None:
-        """Close this thread's handle after an error; the next read opens a new one."""
-        handle: _Handle | None = getattr(self._local, "handle", None)
-        self._local.handle = None
-        if handle is not None:
-            with self._lock:
-                self._all.discard(handle)
-            handle.slide.close()
+    def read(self, buffer: NDArray[np.uint8], at: tuple[int, int], level: int) -> None:
+        """Fill `buffer`, see `_Handle.read`."""
+        handle = self.mine()
+        try:
+            handle.read(buffer, at, level)
+        except CorruptTileError:
+            self._replace(handle)
+            _Handle(self._path).read(buffer, at, level)
+
+    def _replace(self, dead: _Handle) -> None:
+        """Put a new handle in place of a dead one, which goes when the last thread lets go of it."""
+        with self._lock:
+            if self._handle is dead:
+                self._handle = _Handle(self._path)
 
     def close(self) -> None:
-        """Close all handles."""
-        self._closed = True
+        """Let go of the handle; it closes when no thread reads with it any more."""
         with self._lock:
-            handles = list(self._all)
-            self._all.clear()
-        for handle in handles:
-            handle.slide.close()
+            self._handle = None
 
 
 def _refusal(path: str, said: str) -> UnsupportedSlideError | CorruptSlideError:
