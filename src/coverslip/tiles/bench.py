@@ -139,6 +139,10 @@ def _middle(slide: Slide, tiles: Tiles) -> Tiles:
     return kept if len(kept) else tiles
 
 
+def _first(tiles: Tiles, count: int) -> Tiles:
+    return tiles.take(np.arange(min(count, len(tiles))))
+
+
 def _drain(slide: Slide, tiles: Tiles, normaliser: Any = None) -> None:
     for _ in stream(slide, tiles, threads=THREADS, normaliser=normaliser):
         pass
@@ -177,7 +181,7 @@ def _windows(slide: Slide, tiles: Tiles, rounds: int) -> list[Row]:
         other = open_slide(slide.path, mpp=slide.mpp, reader="openslide")
     except SlideError:
         return []
-    some = tiles.take(slice(0, 1000))
+    some = _first(tiles, 1000)
     with other:
         floor = openslide_floor(slide.path, some)
         work = (floor, partial(_drain, other, some))
@@ -203,8 +207,8 @@ def _memory_and_growth(slide: Slide) -> list[Row]:
 def _stream_all(path: str, size: int) -> list[tuple[int, float]]:
     """Stream up to 100,000 tiles of the slide; return after how many tiles how many seconds were spent."""
     with open_slide(path) as slide:
-        tiles = lay(slide, GridSpec(size=size), _tissue(slide)).take(slice(0, 100_000))
-        list(stream(slide, tiles.take(slice(0, 256))))
+        tiles = _first(lay(slide, GridSpec(size=size), _tissue(slide)), 100_000)
+        _drain(slide, _first(tiles, 256))
         marks, done, start = [], 0, time.perf_counter()
         for batch in stream(slide, tiles):
             done += len(batch)

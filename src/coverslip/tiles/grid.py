@@ -141,9 +141,9 @@ class Tiles:
         x, y = self.xy[index].tolist()
         return Box(x, y, self.side_px, self.side_px)
 
-    def take(self, index: ArrayLike | slice) -> Tiles:
-        """Return the tiles at `index` (integers, booleans or a slice), in that order."""
-        chosen: NDArray[Any] = np.arange(len(self))[index] if isinstance(index, slice) else np.asarray(index)
+    def take(self, index: ArrayLike) -> Tiles:
+        """Return the tiles at `index` (integers or booleans), in that order."""
+        chosen: NDArray[Any] = np.asarray(index)
         if chosen.dtype != np.bool_:
             chosen = chosen.astype(np.int64)
         parts = (self.tissue[chosen], self.columns[chosen], self.rows[chosen])
