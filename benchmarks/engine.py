@@ -26,9 +26,8 @@ def main() -> None:
     for row in rows:
         ratio = "" if row["ratio"] is None else f"ratio {row['ratio']:.2f}"
         cpu = "" if row["cpu"] is None else f"cpu {row['cpu']:.2f}"
-        print(
-            f"{row['work']:32}{row['value']:10,.2f} {row['unit']:8}{ratio:12}{cpu:10}{row['goal']:22}{row['against']}"
-        )
+        figures = f"{row['value']:10,.2f} {row['unit']:8}{ratio:12}{cpu:10}"
+        print(f"{row['work']:32}{figures}{row['goal']:22}{row['against']}")
 
 
 if __name__ == "__main__":
