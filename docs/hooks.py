@@ -28,6 +28,7 @@ from nbclient import NotebookClient
 from coverslip.cli import main
 from coverslip.core import errors
 from coverslip.measure.pathomics import PATHOMICS
+from coverslip.models import ENCODERS
 from coverslip.phantom import PhantomSpec, make, write_slide
 
 ROOT = Path(__file__).parents[1]
@@ -111,6 +112,16 @@ def readers() -> str:
     return "\n".join(rows)
 
 
+def encoders() -> str:
+    """One row per encoder's card."""
+    rows = ["| encoder | features | tile | licence | commercial use | cite |", "|---|---|---|---|---|---|"]
+    for card in ENCODERS.values():
+        tile = f"{card.tile_px} px" + (" or other" if card.any_size else "")
+        use = "yes" if card.commercial_use else "no"
+        rows.append(f"| `{card.id}` | {card.dim} | {tile} | {card.licence} | {use} | {card.cite} |")
+    return "\n".join(rows)
+
+
 def python_api() -> str:
     """What each room exports, for mkdocstrings to fill in."""
     parts = []
@@ -126,6 +137,7 @@ def python_api() -> str:
 GENERATORS = {
     "commands": commands,
     "pathomics": pathomics,
+    "encoders": encoders,
     "errors": error_tree,
     "stages": stages,
     "readers": readers,
