@@ -116,6 +116,12 @@ def test_switches_and_keys_show_and_hide_overlays(page: Path, profile: Path) -> 
     result.fifth = shown();
     const range = document.querySelector("input[data-strength]");
     range.value = 80; range.dispatchEvent(new Event("input"));
+    const zoom = document.querySelector("input[data-zoom]"), stage = document.querySelector(".stage");
+    const before = [stage.offsetWidth, stage.offsetHeight];
+    zoom.value = 3; zoom.dispatchEvent(new Event("input"));
+    result.zoomed = stage.scrollWidth / stage.clientWidth;
+    result.middle = (stage.scrollLeft + stage.clientWidth / 2) / stage.scrollWidth;
+    result.still = [stage.offsetWidth, stage.offsetHeight].every((side, i) => side === before[i]);
     result.strength = getComputedStyle(document.querySelector("#layer-lookalike .paint")).opacity;
     """
     found = tried(page, script, profile)
@@ -124,6 +130,9 @@ def test_switches_and_keys_show_and_hide_overlays(page: Path, profile: Path) -> 
     assert found["none"] == []
     assert found["fifth"] == ["layer-lookalike"]
     assert found["strength"] == "0.8"
+    assert found["zoomed"] == pytest.approx(3, abs=0.05)
+    assert found["middle"] == pytest.approx(0.5, abs=0.02)
+    assert found["still"] is True
 
 
 def test_a_foreign_script_does_not_run(page: Path, profile: Path, tmp_path: Path) -> None:

@@ -7,6 +7,15 @@
   const strength = document.querySelector("input[data-strength]");
   const paint = () => document.documentElement.style.setProperty("--strength", strength.value / 100);
   if (strength) { paint(); strength.addEventListener("input", paint); }
+  const zoom = document.querySelector("input[data-zoom]");
+  if (zoom) zoom.addEventListener("input", () => {
+    const stage = document.querySelector(".stage"), middle = (stage.scrollLeft + stage.clientWidth / 2) / stage.scrollWidth;
+    const centre = (stage.scrollTop + stage.clientHeight / 2) / stage.scrollHeight;
+    stage.style.height = zoom.value === "1" ? "" : `${stage.offsetHeight}px`;
+    stage.classList.toggle("zoomed", zoom.value !== "1");
+    stage.style.setProperty("--zoom", zoom.value);
+    stage.scrollTo(middle * stage.scrollWidth - stage.clientWidth / 2, centre * stage.scrollHeight - stage.clientHeight / 2);
+  });
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input[type=search]")) return;
     if (event.key === "0") switches.forEach((box) => set(box, false));
