@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from coverslip.core import Box
 from coverslip.core.errors import MppError, UnknownNameError, UsageError
 from coverslip.phantom import KINDS, PhantomSpec, make, varied
 
@@ -10,6 +13,7 @@ from coverslip.phantom import KINDS, PhantomSpec, make, varied
     "wrong",
     [
         {"width": 10},
+        {"mpp": 20.0},
         {"height": 10**7},
         {"tissue_share": 0.95},
         {"tissue_share": float("nan")},
@@ -34,6 +38,36 @@ def test_unknown_names_are_refused_with_the_nearest(wrong):
 def test_an_implausible_mpp_is_refused():
     with pytest.raises(MppError):
         PhantomSpec(mpp=500.0)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    width=st.integers(64, 600),
+    height=st.integers(64, 600),
+    mpp=st.sampled_from([0.5, 1.0, 2.5]),
+    share=st.floats(0, 0.8),
+    sections=st.integers(0, 20),
+    shape=st.sampled_from(["resection", "biopsy"]),
+    parts=st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
+)
+def test_any_spec_within_range_can_be_made(width, height, mpp, share, sections, shape, parts):
+    spec = PhantomSpec(
+        width=width,
+        height=height,
+        mpp=mpp,
+        tissue_share=share,
+        n_sections=sections,
+        shape=shape,
+        holes=2.0,
+        tumour_share=parts[0],
+        fatty=parts[1],
+        glandular=parts[2],
+        artefacts=tuple((kind, 1) for kind in KINDS),
+    )
+    phantom = make(spec, 1)
+    assert phantom.render(Box(0, 0, width, height), 2).shape == (*Box(0, 0, width, height).pixels(2)[::-1], 3)
+    assert phantom.truth.tissue.is_valid
+    assert phantom.truth.to_json()["type"] == "FeatureCollection"
 
 
 def test_varied_slides_differ_and_cover_what_they_promise():

@@ -144,7 +144,7 @@ def _tear(spec: PhantomSpec, seed: int, field: Any, grid: tuple[Any, Any], size:
     x, y = grid
     count = round(spec.holes * max(1, spec.n_sections))
     u = uniforms(key_of(seed, "holes"), np.arange(count), np.zeros(count, int), 4)
-    flat = np.flatnonzero(field > np.quantile(field[::4, ::4], 1 - 0.6 * spec.tissue_share))
+    flat = np.flatnonzero(field >= np.quantile(field[::4, ::4], 1 - 0.6 * spec.tissue_share))
     for number in range(count):
         at = flat[int(u[0, number] * flat.size)]
         wide = size * (0.02 + 0.045 * u[1, number]) * (0.5 if spec.shape == "biopsy" else 1)

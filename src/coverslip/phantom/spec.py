@@ -15,6 +15,9 @@ KINDS = ("blur", "pen", "fold", "bubble", "over_stained", "under_stained", "dust
 SMALLEST, LARGEST = 64, 200_000
 """Sides of a phantom in pixels: below nothing can be seen, above no scanner goes."""
 
+MPP = (0.2, 2.5)
+"""Microns per pixel that can be painted: from a 40x scan to where a nucleus is two pixels."""
+
 Triple = tuple[float, float, float]
 
 
@@ -27,7 +30,7 @@ class PhantomSpec:
     width, height
         Of level 0, in pixels.
     mpp
-        Microns per pixel of level 0.
+        Microns per pixel of level 0, 0.2 … 2.5.
     tissue_share
         Share of the slide that tissue outlines cover, 0 … 0.8; 0 makes an empty slide.
     n_sections
@@ -88,7 +91,7 @@ class PhantomSpec:
     illumination: float = 0.012
 
     def __post_init__(self) -> None:
-        as_mpp(self.mpp)
+        _within("mpp", as_mpp(self.mpp), *MPP)
         _within("width", self.width, SMALLEST, LARGEST)
         _within("height", self.height, SMALLEST, LARGEST)
         _within("tissue_share", self.tissue_share, 0, 0.8)
