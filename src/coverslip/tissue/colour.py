@@ -181,6 +181,5 @@ def inks(relative: NDArray[np.float32]) -> Inks:
     green_ink = (green < 0.85 * cv2.min(red, blue)) | ((red > 1.25 * green) & (blue > 0.9 * green))
     blue_ink = (red > 1.25 * green) & (red > 1.4 * blue)
     red_ink = (blue > 0.72 * green) & (green > 0.85 * blue) & (red < 0.25 * green) & (depth > 0.3)
-    low = cv2.min(cv2.min(red, green), blue)
-    black = (low > 0.7) & (_spread(relative) < 0.22 * depth)
+    black = (depth > 0.2) & (_spread(relative) < 0.25 * depth)
     return Inks(strong & (green_ink | blue_ink | red_ink), black)

@@ -51,7 +51,7 @@ class TissueSpec:
     min_area_um2
         Smaller pieces are dust. 20,000 µm² is a square of 141 µm.
     min_hole_um2
-        Smaller holes are filled: they are lumina, vacuoles of fat, cracks. 30,000 µm² is a square of 173 µm.
+        Smaller holes are filled: they are lumina, vacuoles of fat, cracks. 8,000 µm² is a square of 89 µm.
     gap_um
         Gaps up to this width inside tissue are closed, as between the membranes of fat cells.
     simplify_um
@@ -68,7 +68,7 @@ class TissueSpec:
     faintest: float = 0.015
     seed: float = 0.03
     min_area_um2: float = 20_000.0
-    min_hole_um2: float = 30_000.0
+    min_hole_um2: float = 8_000.0
     gap_um: float = 64.0
     simplify_um: float = 3.0
 

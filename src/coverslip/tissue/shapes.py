@@ -81,6 +81,21 @@ def fill_holes(mask: Mask, pixels: float) -> Mask:
     return mask | fill[labels]
 
 
+def closing(mask: Mask, radius: float) -> Mask:
+    """Close gaps; what lies beyond the image counts as empty, so nothing grows towards its edge.
+
+    Examples
+    --------
+    >>> closing(np.array([[1, 0, 1, 0]], bool), 1).astype(int).tolist()
+    [[1, 1, 1, 0]]
+    """
+    element = disk(radius)
+    margin = element.shape[0] // 2
+    padded = np.pad(mask.view(np.uint8), margin)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, element)
+    return closed[margin:-margin, margin:-margin].astype(bool)
+
+
 def close_gaps(mask: Mask, width: float, pixels: float) -> Mask:
     """Close cracks and holes inside pieces, but leave the bays of their outlines as they are.
 
@@ -96,7 +111,7 @@ def close_gaps(mask: Mask, width: float, pixels: float) -> Mask:
     pixels
         Holes of fewer pixels than this are filled whatever their width.
     """
-    closed = cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_CLOSE, disk(width / 2)).view(bool)
+    closed = closing(mask, width / 2)
     filled = fill_holes(closed, pixels)
     gaps = filled & ~mask
     count, labels = cv2.connectedComponents(gaps.view(np.uint8), connectivity=4)
@@ -122,7 +137,7 @@ def bridge(mask: Mask, cover: Mask) -> Mask:
     """
     if not cover.any() or not mask.any():
         return mask
-    radius = float(cv2.distanceTransform(np.pad(cover, 1).view(np.uint8), cv2.DIST_L2, 5).max()) + 2
+    radius = float(cv2.distanceTransform(np.pad(cover, 1).view(np.uint8), cv2.DIST_L2, 5).max()) + 0.5
     near = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 5) <= radius
     inner = cv2.distanceTransform(np.pad(near, 1, mode="edge").view(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
     return mask | (cover & (inner > radius))

@@ -13,15 +13,18 @@ from coverslip.slides.slide import Slide
 from coverslip.tissue.colour import glass, od
 from coverslip.tissue.find import mask_grid
 from coverslip.tissue.overview import Grid, Piece, Window, enlarge, grid_near, overview, windows, worked
-from coverslip.tissue.quality.cells import Quality, summarise
+from coverslip.tissue.quality.cells import SCORES, Quality, summarise
 from coverslip.tissue.quality.marks import DEPTH, Around, Marks, find_marks, pink_of
-from coverslip.tissue.quality.sharpness import clipped, contrast, focus
+from coverslip.tissue.quality.sharpness import clipped, contrast, focus, share_below, typical
 from coverslip.tissue.quality.spec import QualitySpec
 from coverslip.tissue.tissue import Tissue, table_sum
 
 AROUND_MPP = 16.0
 MARKS_MPP = 4.0
 FOCUS_MPP = 1.0
+
+PARTS = 4
+"""Focus is measured in squares of a quarter of a cell's side, and the median kept."""
 
 WHITE_GLASS = 252
 """Glass this bright is clipped itself; then white pixels in tissue say nothing."""
@@ -56,23 +59,18 @@ def assess(slide: Slide, tissue: Tissue, spec: QualitySpec | None = None) -> Qua
     spec = spec or QualitySpec()
     slide.require_colour()
     grid = grid_near(slide, FOCUS_MPP)
-    cell = max(8, round(spec.cell_um / (slide.require_mpp() * grid.downsample)))
+    cell = PARTS * max(2, round(spec.cell_um / (slide.require_mpp() * grid.downsample) / PARTS))
     places = _places(tissue, grid, cell, spec)
     if not len(places):
         return _nothing()
     around = _around(slide, tissue)
     marks = find_marks(slide, tissue, mask_grid(slide, MARKS_MPP), around)
-    sharp = _sharpness(slide, grid, cell, places, around)
+    scores, unreadable = _sharpness(slide, grid, places, around, cell=cell, spec=spec)
     corners, side = places * cell * grid.downsample, cell * grid.downsample
     cells = {"x": corners[:, 0], "y": corners[:, 1], "side_px": np.full(len(corners), side)}
-    cells |= {
-        "tissue": tissue.share_in(corners, side),
-        "focus": sharp["focus"],
-        "clipped_share": sharp["clipped"],
-    }
-    cells |= _covered(marks, tissue, corners, side)
+    cells |= {"tissue": tissue.share_in(corners, side)} | scores | _covered(marks, tissue, corners, side)
     cells |= flags(cells, spec)
-    return Quality(cells, summarise(cells, sharp["unreadable"]))
+    return Quality(cells, summarise(cells, unreadable))
 
 
 def flags(cells: dict[str, NDArray[Any]], spec: QualitySpec) -> dict[str, NDArray[np.bool_]]:
@@ -81,7 +79,7 @@ def flags(cells: dict[str, NDArray[Any]], spec: QualitySpec) -> dict[str, NDArra
     # ink, folds and rims are neither tissue's stain nor its focus
     plain = ~(covered["pen"] | covered["fold"])
     return {
-        "blur": (cells["focus"] < spec.blur_below) & plain,
+        "blur": (cells["blur_share"] >= spec.blurred_from) & plain,
         **covered,
         "over_stained": (cells["stain"] > spec.over_stained_od) & plain,
         "under_stained": (cells["stain"] < spec.under_stained_od) & plain,
@@ -90,9 +88,7 @@ def flags(cells: dict[str, NDArray[Any]], spec: QualitySpec) -> dict[str, NDArra
 
 
 def _nothing() -> Quality:
-    names = ("x", "y", "side_px", "tissue", "focus", "stain", "clipped_share")
-    empty = np.zeros(0, np.float32)
-    cells: dict[str, NDArray[Any]] = dict.fromkeys((*names, "pen_share", "fold_share", "bubble_share"), empty)
+    cells: dict[str, NDArray[Any]] = dict.fromkeys(("x", "y", "side_px", *SCORES), np.zeros(0, np.float32))
     cells |= flags(cells, QualitySpec())
     return Quality(cells, summarise(cells, 0.0))
 
@@ -124,37 +120,37 @@ def _grid_of(tissue: Tissue) -> Grid:
 
 
 def _sharpness(
-    slide: Slide, grid: Grid, cell: int, places: NDArray[np.intp], around: Around
-) -> dict[str, Any]:
+    slide: Slide, grid: Grid, places: NDArray[np.intp], around: Around, *, cell: int, spec: QualitySpec
+) -> tuple[dict[str, NDArray[np.float32]], float]:
     """Measure focus and clipping of the cells, reading only windows that hold some."""
-    um = slide.require_mpp() * grid.downsample
+    um, sub = slide.require_mpp() * grid.downsample, cell // PARTS
     white = float(np.median(around.background)) > -np.log10((WHITE_GLASS + 0.5) / 255.5)
     parts = _windows_of(places, grid, cell)
 
     def work(piece: Piece) -> tuple[NDArray[np.float32], int]:
         pixels = _padded(piece.pixels, cell)
-        size = (pixels.shape[1] // cell, pixels.shape[0] // cell)
+        size = (pixels.shape[1] // sub, pixels.shape[0] // sub)
         cut = cv2.resize(clipped(pixels, white).astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        return np.concatenate(
-            [contrast(pixels, um, cell), cut.reshape(1, size[1], size[0])]
-        ), piece.unreadable
+        return np.concatenate([contrast(pixels, um, sub), cut.reshape(1, size[1], size[0])]), piece.unreadable
 
-    shape = (3, -(-grid.size.height // cell), -(-grid.size.width // cell))
+    shape = (3, -(-grid.size.height // cell) * PARTS, -(-grid.size.width // cell) * PARTS)
     found, lost, seen = np.full(shape, np.nan, np.float32), 0, 0
     for part, (values, unreadable) in zip(parts, worked(slide, grid, parts, work), strict=True):
-        x, y = part.x // cell, part.y // cell
+        x, y = part.x // sub, part.y // sub
         found[:, y : y + values.shape[1], x : x + values.shape[2]] = values
         lost, seen = lost + unreadable, seen + part.width * part.height
-    fine, coarse, cut = found[:, places[:, 1], places[:, 0]]
-    sharp = focus(fine, coarse, _noise(found, places))
-    return {"focus": sharp, "clipped": cut, "unreadable": lost / max(1, seen)}
+    squares = focus(found[0], found[1], _noise(found[0], places))
+    columns, rows = places.T
+    scores = {"focus": typical(squares, PARTS), "blur_share": share_below(squares, spec.blur_below, PARTS)}
+    scores["clipped_share"] = share_below(-found[2], -0.5, PARTS)
+    return {name: values[rows, columns] for name, values in scores.items()}, lost / max(1, seen)
 
 
-def _noise(found: NDArray[np.float32], places: NDArray[np.intp]) -> float:
+def _noise(fine: NDArray[np.float32], places: NDArray[np.intp]) -> float:
     """Return the fine variance of glass: what the camera's noise alone makes."""
-    glass_cells = np.isfinite(found[0])
-    glass_cells[places[:, 1], places[:, 0]] = False
-    values = found[0][glass_cells]
+    empty = np.ones((fine.shape[0] // PARTS, fine.shape[1] // PARTS), bool)
+    empty[places[:, 1], places[:, 0]] = False
+    values = fine[np.kron(empty, np.ones((PARTS, PARTS), bool)) & np.isfinite(fine)]
     return float(np.percentile(values, 25)) if values.size else 0.0
 
 

@@ -16,7 +16,7 @@ from coverslip.tissue.tissue import table_sum
 FLAGS = ("blur", "pen", "fold", "bubble", "over_stained", "under_stained", "saturated")
 """What may be wrong with a cell; each is a column of booleans."""
 
-SCORES = ("tissue", "focus", "stain", "pen_share", "fold_share", "bubble_share", "clipped_share")
+SCORES = ("tissue", "focus", "blur_share", "stain", "pen_share", "fold_share", "bubble_share", "clipped_share")
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +33,10 @@ class Quality:
         ``tissue``
             Share of the cell that is tissue.
         ``focus``
-            Contrast of fine against coarse structures, see `QualitySpec.blur_below`; NaN where there is no
-            structure to judge by.
+            Contrast of fine against coarse structures, see `QualitySpec.blur_below`: the median of the cell's
+            sixteenths; NaN where there is no structure to judge by.
+        ``blur_share``
+            Share of the sixteenths that are out of focus.
         ``stain``
             Mean optical density of the tissue, mean of red, green and blue, against the glass.
         ``pen_share``, ``fold_share``, ``bubble_share``

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coverslip.slides.slide import Slide
 from coverslip.tissue.colour import inks, od
 from coverslip.tissue.overview import Grid, Piece, Window, enlarge, windows, worked
-from coverslip.tissue.shapes import disk, keep_large, touching
+from coverslip.tissue.shapes import closing, disk, keep_large, touching
 from coverslip.tissue.tissue import Tissue
 
 SIDE = 768
@@ -24,8 +24,14 @@ MARGIN_UM = 200.0
 FLOOR_UM = 28.0
 """Tissue has gaps as wide as this nearly everywhere, ink has none: the least density in such a square is ink's."""
 
+RIM = 0.75
+"""Share of a bubble's circle that must be seen as a dark line."""
+
 FOLD_UM = 164.0
 """Folds are narrower than this."""
+
+FOLD_SURE, FOLD_PERHAPS = 1.6, 1.1
+"""How much both stains rise over the tissue beside a fold, in typical densities of the slide's tissue."""
 
 DEPTH = 100.0
 """Densities are kept as whole hundredths."""
@@ -107,26 +113,31 @@ def _ink(relative: NDArray[np.float32], um: float) -> NDArray[np.uint8]:
     sure = inks(floor)
     red, green, blue = cv2.split(floor)
     depth = (red + green + blue) / 3
-    low = cv2.min(cv2.min(red, green), blue)
-    blue_ink = (red > 0.98 * green) & (red > 1.5 * blue) & (red > 0.35)
-    grey_ink = (low > 0.72 * depth) & (low > 0.12)
+    spread = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
+    blueish = (red > 1.5 * blue) & (red > 0.35)
+    grey = (depth > 0.12) & ((depth < 0.7) | (red > 0.85 * green))
     red_ink = (blue > 0.68 * green) & (green > 0.8 * blue) & (red < 0.45 * green) & (blue > 0.35)
-    perhaps = blue_ink | grey_ink | red_ink | sure.coloured | sure.black
-    core = sure.coloured | sure.black | (grey_ink & (low > 0.8 * depth) & (low > 0.16))
+    core = sure.coloured | (grey & (spread < 0.3 * depth))
+    core |= blueish & (red > 1.03 * green) & (red > 1.6 * blue) & (red > 0.6)
+    perhaps = core | red_ink | (blueish & (red > 0.95 * green)) | (grey & (spread < 0.45 * depth))
     return perhaps.astype(np.uint8) + core
 
 
 def _fold(relative: NDArray[np.float32], around: Around, um: float) -> NDArray[np.uint8]:
     """A fold lays tissue on tissue: over its width both stains are much stronger than beside it (top-hat)."""
     side, wide = max(2, round(16 / um)), max(5, round(FOLD_UM / um))
-    planes = [relative[..., 0], pink_of(relative)]
-    rises = []
-    for plane, usual in zip(planes, (around.red, around.pink), strict=True):
+    rises, factors = [], []
+    seen = (relative.mean(axis=2) > 0.04).astype(np.float32)
+    share = np.maximum(cv2.blur(seen, (2 * wide, 2 * wide)), 0.02)
+    for plane in (relative[..., 0], pink_of(relative)):
         smooth = cv2.blur(np.ascontiguousarray(plane), (side, side))
-        base = cv2.morphologyEx(smooth, cv2.MORPH_OPEN, np.ones((wide, wide), np.uint8))
-        rises.append((smooth - base) / usual)
-    rise = cv2.min(*rises)
-    return (rise > 0.4).astype(np.uint8) + (rise > 0.65)
+        rises.append(smooth - cv2.morphologyEx(smooth, cv2.MORPH_OPEN, np.ones((wide, wide), np.uint8)))
+        mean = cv2.blur(smooth * seen, (2 * wide, 2 * wide)) / share
+        factors.append(smooth / np.maximum(mean, 0.03))
+    rise = cv2.min(*rises) / ((around.red + around.pink) / 2)
+    factor = cv2.min(*factors)
+    perhaps = (rise > FOLD_PERHAPS) & (factor > 1.2)
+    return perhaps.astype(np.uint8) + (perhaps & (rise > FOLD_SURE) & (factor > 1.5))
 
 
 def _ring(relative: NDArray[np.float32]) -> NDArray[np.uint8]:
@@ -140,28 +151,29 @@ def _ring(relative: NDArray[np.float32]) -> NDArray[np.uint8]:
 def strokes(ink: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
     """Keep ink that is surely such somewhere and large enough to be a stroke; close its gaps over dark tissue."""
     grown = touching(ink > 0, ink > 1)
-    closed = cv2.morphologyEx(grown.view(np.uint8), cv2.MORPH_CLOSE, disk(36 / um)).view(bool)
+    closed = closing(grown, 36 / um)
     sure = (ink > 1) & closed
     pieces = touching(closed, keep_large(sure, 2_000 / um**2))
     return keep_large(pieces, 8_000 / um**2)
 
 
 def ribbons(fold: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
-    """Keep folds that are surely such somewhere, at least 80 µm long and longer than wide."""
+    """Keep folds: surely such somewhere, 80 µm long, longer than wide and without company that makes a blotch."""
     grown = touching(fold > 0, fold > 1)
-    closed = cv2.morphologyEx(grown.view(np.uint8), cv2.MORPH_CLOSE, disk(12 / um))
-    opened = cv2.morphologyEx(closed, cv2.MORPH_OPEN, disk(6 / um)).view(bool)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(opened.view(np.uint8), connectivity=8)
+    shape = cv2.morphologyEx(closing(grown, 12 / um).view(np.uint8), cv2.MORPH_OPEN, disk(6 / um)).view(bool)
+    near = closing(shape, 40 / um)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(near.view(np.uint8), connectivity=8)
+    reach = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
     half = np.zeros(count, np.float32)
-    distance = cv2.distanceTransform(opened.view(np.uint8), cv2.DIST_L2, 3)
-    np.maximum.at(half, labels[opened], distance[opened])
-    area = stats[:, cv2.CC_STAT_AREA]
-    sure = np.bincount(labels[opened & (fold > 1)], minlength=count)
+    distance = cv2.distanceTransform(near.view(np.uint8), cv2.DIST_L2, 3)
+    np.maximum.at(half, labels[near], distance[near])
+    area = np.bincount(labels[shape], minlength=count)
+    sure = np.bincount(labels[shape & (fold > 1)], minlength=count)
     width = np.maximum(2 * half, 1)
     long = area / width
-    keep = (long * um >= 80) & (long >= 2.2 * width) & (sure >= 0.3 * area)
+    keep = (long * um >= 80) & (long >= 2.2 * width) & (long <= 2.0 * reach) & (sure >= 0.3 * area)
     keep[0] = False
-    return keep[labels]
+    return shape & keep[labels]
 
 
 def circles(ring: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
@@ -172,9 +184,35 @@ def circles(ring: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
         param1=150, param2=0.7, minRadius=round(45 / um), maxRadius=round(1600 / um),
     )  # fmt: skip
     mask = np.zeros(ring.shape, np.uint8)
-    for x, y, radius in found.reshape(-1, 3) if found is not None else ():
-        cv2.circle(mask, (round(float(x)), round(float(y))), round(float(radius) * 1.03), 1, cv2.FILLED)
+    near = cv2.dilate(ring, disk(1.0))
+    for candidate in found.reshape(-1, 3) if found is not None else ():
+        seen, (x, y, radius) = _fitted(near, candidate)
+        if seen >= RIM:
+            cv2.circle(mask, (round(x), round(y)), round(radius * 1.03), 1, cv2.FILLED)
     return mask.view(bool)
+
+
+def _fitted(ring: NDArray[np.uint8], circle: NDArray[np.float32]) -> tuple[float, list[float]]:
+    """Return the circle near another that lies most on the lines, and the share of it that does."""
+    best, found = -1.0, circle.tolist()
+    for step in (2.0, 1.0):
+        around = np.arange(-4, 5) * step
+        radii = found[2] + around
+        shifts = np.stack(np.meshgrid(around, around, radii[radii > 2], indexing="ij"), -1).reshape(-1, 3)
+        trials = shifts + (found[0], found[1], 0)
+        shares = _rim(ring, trials)
+        best, found = float(shares.max()), trials[int(shares.argmax())].tolist()
+    return best, found
+
+
+def _rim(ring: NDArray[np.uint8], circles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return which share (n,) of circles (n, 3: x, y, radius) lies on the lines; beyond the image there are none."""
+    angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
+    x, y, radius = circles.T[:, :, None]
+    columns, rows = np.rint(x + radius * np.cos(angles)), np.rint(y + radius * np.sin(angles))
+    inside = (columns >= 0) & (rows >= 0) & (columns < ring.shape[1]) & (rows < ring.shape[0])
+    on = ring[np.where(inside, rows, 0).astype(np.intp), np.where(inside, columns, 0).astype(np.intp)]
+    return np.mean((on > 0) & inside, axis=1)
 
 
 def _holds(tissue: Tissue, grid: Grid, part: Window) -> bool:
