@@ -33,6 +33,8 @@ UNABRIDGED = {
     "b": "yellowness (CIELAB b)",
     "lumen share": "share of lumen",
     "neighbour distance": "distance to the nearest nucleus",
+    "nuclear major": "length of nuclei",
+    "nuclear minor": "width of nuclei",
 }
 """Words for names that only those who wrote them understand."""
 
