@@ -22,6 +22,14 @@ POOL_TILES = SQUARE * SQUARE * MIXED
 """Tiles among which one is drawn."""
 
 
+def square_of(tiles: Tiles) -> NDArray[np.int64]:
+    """Return in which square each tile lies, numbered from 0, (n,)."""
+    side = SQUARE * tiles.spec.step * tiles.downsample
+    squares = np.floor(tiles.xy / side).astype(np.int64)
+    _, square = np.unique(squares, axis=0, return_inverse=True)
+    return square.reshape(-1).astype(np.int64)
+
+
 def shuffled(tiles: Tiles, seed: int) -> NDArray[np.int64]:
     """Return a permutation of the tiles, the same for the same seed.
 
@@ -31,10 +39,7 @@ def shuffled(tiles: Tiles, seed: int) -> NDArray[np.int64]:
         When the seed is negative.
     """
     rng = np.random.default_rng(seed)
-    side = SQUARE * tiles.spec.step * tiles.downsample
-    squares = np.floor(tiles.xy / side).astype(np.int64)
-    _, square = np.unique(squares, axis=0, return_inverse=True)
-    square = square.reshape(-1)
+    square = square_of(tiles)
     turn = rng.permutation(int(square.max()) + 1 if len(square) else 0)
     pool = turn[square] // MIXED
     return np.lexsort((rng.random(len(tiles)), pool)).astype(np.int64)
