@@ -15,10 +15,11 @@ from pathlib import Path
 import acting
 import pytest
 
-from coverslip.core.errors import UsageError
-from coverslip.pipeline import Execution, Listener, Recipe, RunResult, run_recipe, status_of
-from coverslip.slides import find_slides
+from coverslip.core.errors import StoreError, UsageError
+from coverslip.pipeline import Execution, Listener, Pipeline, Recipe, RunResult, run_recipe, status_of
+from coverslip.slides import find_slides, open_slide
 from coverslip.store import Event, RunFolder
+from coverslip.store.claim import claimed
 
 HERE = Execution(workers=0)
 BOTH = (acting.Brightness(), acting.Doubled())
@@ -184,6 +185,24 @@ def test_two_slides_of_one_name_are_refused(slides: Callable[..., Path], tmp_pat
     assert (out / "run.json").read_text() == before
 
 
+def test_one_run_at_a_time(slides: Callable[..., Path], tmp_path: Path) -> None:
+    folder, out = slides("a"), tmp_path / "run"
+    run(folder, out)
+    with claimed(out), pytest.raises(StoreError, match="another run is at work in"):
+        run(folder, out)
+    assert states(run(folder, out)) == {"a": "fresh"}
+
+
+def test_a_run_and_results_show_themselves(slides: Callable[..., Path], tmp_path: Path) -> None:
+    folder = slides("a", "brown")
+    shown = run(folder, tmp_path / "run").run._repr_html_()
+    assert "2 slide(s)" in shown
+    assert shown.count("data:image/jpeg;base64,") == 2
+    assert "tables/doubled" in shown
+    with open_slide(folder / "a.tif") as slide:
+        assert "tables/brightness" in Pipeline([acting.Brightness()]).run(slide)._repr_html_()
+
+
 def test_run_json_says_what_was_done(slides: Callable[..., Path], tmp_path: Path) -> None:
     folder, out = slides("a"), tmp_path / "run"
     run(folder, out)
@@ -240,7 +259,7 @@ SCRIPT = """
     sys.path.insert(0, {here!r})
     import acting
     from coverslip.pipeline import Execution, Recipe, run_recipe
-    from coverslip.slides import find_slides
+    from coverslip.slides import find_slides, open_slide
     if __name__ == "__main__":
         recipe = Recipe("r", (acting.Brightness(), acting.Doubled()))
         run_recipe(recipe, find_slides([{folder!r}]), {out!r}, execution=Execution(workers=2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -23,4 +24,8 @@ def bench(name: str, slide: str | None, in_json: bool) -> None:
     if in_json:
         as_json(rows)
     elif rows:
-        table(tuple(rows[0]), [tuple(row.values()) for row in rows])
+        table(tuple(rows[0]), [tuple(map(_figure, row.values())) for row in rows])
+
+
+def _figure(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value

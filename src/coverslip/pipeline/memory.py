@@ -90,5 +90,10 @@ class Results(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._found)
 
+    def _repr_html_(self) -> str:
+        from coverslip.store.show import results_html
+
+        return results_html(self._found)
+
     def __repr__(self) -> str:
         return f"<Results: {', '.join(self._found)}>"

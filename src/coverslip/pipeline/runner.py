@@ -20,6 +20,7 @@ from coverslip.pipeline.workers import outcomes
 from coverslip.slides import SlideSource
 from coverslip.slides.digest import digest_of
 from coverslip.store import Event, Provenance, RunFolder, fingerprint, log
+from coverslip.store.claim import claimed
 from coverslip.store.folder import LOG
 
 
@@ -88,17 +89,27 @@ def run_recipe(
     UsageError
         When the folder holds other things, or the run knows another slide by the name of one of these.
     StoreError
-        When the folder holds a run of a later version, or cannot be written.
+        When the folder holds a run of a later version, cannot be written, or another run is at work in it.
     """
-    execution, listener = execution or Execution(), listener or Listener()
     run = RunFolder.create(folder)
+    with claimed(run.path):
+        return _run(run, recipe, sources, execution=execution or Execution(), listener=listener or Listener())
+
+
+def _run(
+    run: RunFolder,
+    recipe: Recipe,
+    sources: Sequence[SlideSource],
+    *,
+    execution: Execution,
+    listener: Listener,
+) -> RunResult:
     _refuse_namesakes(run, sources)
     _write_info(run, recipe, sources)
     records = recipe.records()
-    fresh = [source for source in sources if _fresh(run, source, records)]
-    known = {source.id for source in fresh}
-    listener.begin(len(sources), len(fresh))
-    found = {source.id: Outcome(source.id, "fresh") for source in fresh}
+    known = {source.id for source in sources if _fresh(run, source, records)}
+    listener.begin(len(sources), len(known))
+    found = {slide: Outcome(slide, "fresh") for slide in known}
     tasks = [SlideTask(run.path.absolute(), s, recipe) for s in sources if s.id not in known]
     if tasks:
         found |= {outcome.slide: outcome for outcome in _work(run, tasks, execution, listener)}

@@ -205,6 +205,11 @@ class RunFolder:
         place.kind.check(header, place.path)
         return header
 
+    def _repr_html_(self) -> str:
+        from coverslip.store.show import run_html
+
+        return run_html(self)
+
     def __repr__(self) -> str:
         return f"<RunFolder {self.path}: {len(self.slides())} slide(s)>"
 
