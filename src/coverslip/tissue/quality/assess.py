@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.slides.slide import Slide
-from coverslip.tissue.colour import glass, od
+from coverslip.tissue.colour import chroma, glass, od
 from coverslip.tissue.find import mask_grid
 from coverslip.tissue.overview import Grid, Piece, Window, enlarge, grid_near, overview, windows, worked
 from coverslip.tissue.quality.cells import SCORES, Quality, summarise
@@ -22,6 +22,9 @@ from coverslip.tissue.tissue import Tissue, table_sum
 AROUND_MPP = 16.0
 MARKS_MPP = 4.0
 FOCUS_MPP = 1.0
+
+STAINED = 0.03
+"""Optical density from which a pixel counts for the strength of stain: lumens and vacuoles do not."""
 
 PARTS = 4
 """Focus is measured in squares of a quarter of a cell's side, and the median kept."""
@@ -106,11 +109,12 @@ def _around(slide: Slide, tissue: Tissue) -> Around:
     rgb, _ = overview(slide, grid)
     background, _ = glass(rgb)
     relative = od(rgb) - background
-    inside = enlarge(tissue.mask, _grid_of(tissue), grid, Window(0, 0, *grid.size))
-    red, pink = (
-        (np.median(v[inside]) if inside.any() else 0.1) for v in (relative[..., 0], pink_of(relative))
-    )
-    return Around(grid, background, max(float(red), 0.06), max(float(pink), 0.06))
+    inside = enlarge(tissue.mask, _grid_of(tissue), grid, Window(0, 0, *grid.size)) & (relative.mean(axis=2) > 0.02)
+    if not inside.any():
+        return Around(grid, background, 0.1, 0.1, 1.0)
+    colour = chroma(relative) / np.maximum(relative.mean(axis=2), 0.02)
+    red, pink, grey = (float(np.median(v[inside])) for v in (relative[..., 0], pink_of(relative), colour))
+    return Around(grid, background, max(red, 0.06), max(pink, 0.06), grey)
 
 
 def _grid_of(tissue: Tissue) -> Grid:
@@ -186,7 +190,10 @@ def _covered(
     area = np.maximum(total(inside.view(np.uint8)), 1e-3)
     masks = {"pen": marks.pen, "fold": marks.fold, "bubble": marks.bubble}
     shares = {f"{name}_share": total((mask & inside).view(np.uint8)) / area for name, mask in masks.items()}
-    shares["stain"] = total(marks.depth * inside) / area / DEPTH
+    stained = inside & (marks.depth >= STAINED * DEPTH)
+    dense = total(stained.view(np.uint8))
+    mean = total(marks.depth * stained) / np.maximum(dense, 1e-3) / DEPTH
+    shares["stain"] = np.where(dense >= 0.1 * area, mean, np.nan)
     return {name: values.astype(np.float32) for name, values in shares.items()}
 
 

@@ -38,7 +38,8 @@ class Quality:
         ``blur_share``
             Share of the sixteenths that are out of focus.
         ``stain``
-            Mean optical density of the tissue, mean of red, green and blue, against the glass.
+            Mean optical density of stained pixels, mean of red, green and blue, against the glass; NaN where
+            hardly any is stained.
         ``pen_share``, ``fold_share``, ``bubble_share``
             Share of the cell's tissue under it.
         ``clipped_share``
@@ -144,7 +145,7 @@ def summarise(cells: Mapping[str, NDArray[Any]], unreadable: float) -> dict[str,
     weight = np.asarray(cells["tissue"], np.float64)
     total = weight.sum()
     bad = np.any([cells[flag] for flag in FLAGS], axis=0)
-    focus = cells["focus"][np.isfinite(cells["focus"])]
+    focus, stain = (cells[name][np.isfinite(cells[name])] for name in ("focus", "stain"))
     low, middle, high = (float(v) for v in np.percentile(focus, (10, 50, 90))) if focus.size else (None,) * 3
     return {
         "usable_fraction": float(weight[~bad].sum() / total) if total else 0.0,
@@ -152,7 +153,7 @@ def summarise(cells: Mapping[str, NDArray[Any]], unreadable: float) -> dict[str,
         "focus_median": middle,
         "focus_p10": low,
         "focus_p90": high,
-        "stain_median": float(np.median(cells["stain"])) if total else None,
+        "stain_median": float(np.median(stain)) if stain.size else None,
         "cells": len(weight),
         "unreadable_fraction": unreadable,
     }

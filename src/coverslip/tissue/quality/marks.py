@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -33,6 +33,9 @@ FOLD_UM = 164.0
 FOLD_SURE, FOLD_PERHAPS = 1.6, 1.1
 """How much both stains rise over the tissue beside a fold, in typical densities of the slide's tissue."""
 
+FOLD_DARKER = 2.2
+"""A fold is at least so many times as dense as the tissue on its sides; a pleat is three layers."""
+
 DEPTH = 100.0
 """Densities are kept as whole hundredths."""
 
@@ -48,6 +51,7 @@ class Around(NamedTuple):
     background: NDArray[np.float32]
     red: float
     pink: float
+    colour: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +100,7 @@ def find_marks(slide: Slide, tissue: Tissue, grid: Grid, around: Around) -> Mark
                 y : y + core.height, x : x + core.width
             ]
     pen = strokes(planes.ink, um)
-    fold = ribbons(planes.fold, um) & ~cv2.dilate(pen.view(np.uint8), disk(12 / um)).view(bool)
+    fold = ribbons(planes.fold, planes.depth, um) & ~cv2.dilate(pen.view(np.uint8), disk(12 / um)).view(bool)
     return Marks(grid, pen, fold, circles(planes.ring, um), planes.depth)
 
 
@@ -104,10 +108,10 @@ def hints(piece: Piece, grid: Grid, around: Around, um: float) -> Hints:
     """Work out what each pixel of a window could be."""
     relative = od(piece.pixels) - enlarge(around.background, around.grid, grid, piece.window)
     depth = np.clip(relative.mean(axis=2) * DEPTH, 0, 255).astype(np.uint8)
-    return Hints(_ink(relative, um), _fold(relative, around, um), _ring(relative), depth)
+    return Hints(_ink(relative, around, um), _fold(relative, around, um), _ring(relative), depth)
 
 
-def _ink(relative: NDArray[np.float32], um: float) -> NDArray[np.uint8]:
+def _ink(relative: NDArray[np.float32], around: Around, um: float) -> NDArray[np.uint8]:
     side = max(3, round(FLOOR_UM / um))
     floor = cv2.morphologyEx(relative, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     sure = inks(floor)
@@ -117,9 +121,10 @@ def _ink(relative: NDArray[np.float32], um: float) -> NDArray[np.uint8]:
     blueish = (red > 1.5 * blue) & (red > 0.35)
     grey = (depth > 0.12) & ((depth < 0.7) | (red > 0.85 * green))
     red_ink = (blue > 0.68 * green) & (green > 0.8 * blue) & (red < 0.45 * green) & (blue > 0.35)
-    core = sure.coloured | (grey & (spread < 0.3 * depth))
+    surely, maybe = min(0.3, 0.4 * around.colour), min(0.45, 0.6 * around.colour)
+    core = sure.coloured | (grey & (spread < surely * depth))
     core |= blueish & (red > 1.03 * green) & (red > 1.6 * blue) & (red > 0.6)
-    perhaps = core | red_ink | (blueish & (red > 0.95 * green)) | (grey & (spread < 0.45 * depth))
+    perhaps = core | red_ink | (blueish & (red > 0.95 * green)) | (grey & (spread < maybe * depth))
     return perhaps.astype(np.uint8) + core
 
 
@@ -157,8 +162,8 @@ def strokes(ink: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
     return keep_large(pieces, 8_000 / um**2)
 
 
-def ribbons(fold: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
-    """Keep folds: surely such somewhere, 80 µm long, longer than wide and without company that makes a blotch."""
+def ribbons(fold: NDArray[np.uint8], depth: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
+    """Keep folds: surely such somewhere, 80 µm long, long for their width, and much darker than both their sides."""
     grown = touching(fold > 0, fold > 1)
     shape = cv2.morphologyEx(closing(grown, 12 / um).view(np.uint8), cv2.MORPH_OPEN, disk(6 / um)).view(bool)
     near = closing(shape, 40 / um)
@@ -172,8 +177,24 @@ def ribbons(fold: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
     width = np.maximum(2 * half, 1)
     long = area / width
     keep = (long * um >= 80) & (long >= 2.2 * width) & (long <= 2.0 * reach) & (sure >= 0.3 * area)
+    keep &= _stands_out(labels, shape, depth, um) >= FOLD_DARKER
     keep[0] = False
     return shape & keep[labels]
+
+
+def _stands_out(
+    labels: NDArray[np.int32], shape: NDArray[np.bool_], depth: NDArray[np.uint8], um: float
+) -> NDArray[np.float64]:
+    """Return by label how many times denser a shape is than the tissue 12 to 50 µm away from it."""
+    count = int(labels.max()) + 1
+    grown = cv2.dilate(labels.astype(np.float32), disk(50 / um)).astype(np.intp)
+    beside = (cv2.dilate((labels > 0).astype(np.uint8), disk(12 / um)) == 0) & (grown > 0) & (depth > 4)
+
+    def mean(places: NDArray[np.bool_], owner: NDArray[Any]) -> NDArray[np.float64]:
+        total = np.bincount(owner[places], depth[places], count)
+        return total / np.maximum(np.bincount(owner[places], minlength=count), 1)
+
+    return mean(shape, labels) / np.maximum(mean(beside, grown), 1)
 
 
 def circles(ring: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:

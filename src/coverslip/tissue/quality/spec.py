@@ -39,7 +39,7 @@ class QualitySpec:
     blurred_from: float = 0.5
     covered_from: float = 0.3
     over_stained_od: float = 0.85
-    under_stained_od: float = 0.05
+    under_stained_od: float = 0.07
     saturated_from: float = 0.25
     min_tissue: float = 0.05
 
