@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from coverslip.core import Size
 from coverslip.core.errors import SlideError, UnsupportedSlideError, UsageError
 from coverslip.slides.dicom_decode import codec_of
-from coverslip.slides.dicom_file import WSI, Instance, leniently, open_instance, read_header
+from coverslip.slides.dicom_file import WSI, Instance, header_of, identity, open_instance
 from coverslip.slides.dicom_level import DicomLevel, level_of, optical_paths
 from coverslip.slides.heads import is_dicom
 from coverslip.slides.reader import BlockReader, Facts, levels_of
@@ -93,7 +93,7 @@ class DicomReader(BlockReader):
             raise UsageError(f"{path} has no scene {scene}", mend="a DICOM series is one scene: scene=0")
         opened: list[Instance] = []
         try:
-            with leniently():
+            with header_of(path):
                 for file in _series_files(Path(path)):
                     opened.append(open_instance(str(file)))
                     codec_of(opened[-1].form)
@@ -131,11 +131,9 @@ class DicomReader(BlockReader):
 def series_uid(file: Path) -> str | None:
     """Return the series of a DICOM file, or None when it has none that can be read."""
     try:
-        with leniently(), file.open("rb") as stream:
-            uid = read_header(str(file), stream).get("SeriesInstanceUID")
-    except (SlideError, OSError):
+        return identity(str(file))[0] or None
+    except SlideError:
         return None
-    return str(uid) if uid else None
 
 
 def _dicom_files(folder: Path) -> Iterable[Path]:
@@ -145,25 +143,23 @@ def _dicom_files(folder: Path) -> Iterable[Path]:
             yield file
 
 
-def _headers(files: Iterable[Path]) -> list[tuple[Path, str, bool]]:
-    """Return path, series and whether it is a whole-slide image, for each file that can be read."""
+def _slide_files(folder: Path) -> list[tuple[Path, str]]:
+    """Return path and series of a folder's whole-slide images; files that cannot be read are left out."""
     found = []
-    for file in files:
+    for file in _dicom_files(folder):
         try:
-            with file.open("rb") as stream:
-                header = read_header(str(file), stream)
+            series, kind = identity(str(file))
         except SlideError:
             continue
-        found.append(
-            (file, str(header.get("SeriesInstanceUID", "")), str(header.get("SOPClassUID", "")) == WSI)
-        )
+        if kind == WSI:
+            found.append((file, series))
     return found
 
 
 def _series_files(place: Path) -> list[Path]:
     if place.is_dir():
-        found = [(file, series) for file, series, wsi in _headers(_dicom_files(place)) if wsi]
-        names = sorted({series for _, series in found})
+        found = _slide_files(place)
+        names = {series for _, series in found}
         if len(names) != 1:
             raise UnsupportedSlideError(
                 f"the folder {place} holds {len(names)} series of DICOM slides, not one",
@@ -171,9 +167,7 @@ def _series_files(place: Path) -> list[Path]:
             )
         return [file for file, _ in found]
     mine = series_uid(place)
-    if not mine:
-        return [place]
-    siblings = [file for file, series, wsi in _headers(_dicom_files(place.parent)) if wsi and series == mine]
+    siblings = [file for file, series in _slide_files(place.parent) if mine and series == mine]
     return siblings if any(file.name == place.name for file in siblings) else [place]
 
 

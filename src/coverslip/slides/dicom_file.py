@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import struct
 from array import array
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from coverslip.core.errors import CorruptSlideError, UnsupportedSlideError
+from coverslip.core.errors import CorruptSlideError, CoverslipError, UnsupportedSlideError
 from coverslip.slides.dicom_decode import FrameFormat
 from coverslip.slides.source import ByteSource, LocalBytes
 
 WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """SOP class VL Whole Slide Microscopy Image Storage."""
+
+SERIES = 0x0020000E
+"""Tag SeriesInstanceUID."""
 
 PIXEL_DATA = b"\xe0\x7f\x10\x00"
 ITEM = b"\xfe\xff\x00\xe0"
@@ -72,36 +76,50 @@ class Instance:
         return _joined(data)
 
 
-def leniently() -> AbstractContextManager[None]:
-    """Read values that break the standard's length limits, as many slides' do, without a warning for each."""
+@contextmanager
+def header_of(path: str) -> Iterator[None]:
+    """Read a header within; values that break the standard's limits, as many slides' do, pass unsaid.
+
+    Raises
+    ------
+    CorruptSlideError
+        When the header makes no sense.
+    """
     from pydicom import config
+    from pydicom.errors import BytesLengthException, InvalidDicomError
 
-    return cast(AbstractContextManager[None], config.disable_value_validation())
-
-
-def read_header(path: str, stream: Any) -> Any:
-    """Read a data set up to its pixel data, with or without preamble; the stream then stands there."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    try:
-        return pydicom.dcmread(stream, stop_before_pixels=True, force=True)
-    except (
-        InvalidDicomError,
+    senseless = (
+        OSError,
         ValueError,
         KeyError,
         EOFError,
         NotImplementedError,
         AttributeError,
-        struct.error,
-    ) as error:
+        TypeError,
+        IndexError,
+    )
+    try:
+        with config.disable_value_validation():
+            yield
+    except CoverslipError:
+        raise
+    except (*senseless, struct.error, BytesLengthException, InvalidDicomError) as error:
         raise CorruptSlideError(
-            f"{path}: its DICOM header cannot be read: {error}", mend="copy it anew"
+            f"{path}: its DICOM header cannot be read: {error}", mend="it may be damaged: copy it anew"
         ) from error
 
 
+def identity(path: str) -> tuple[str, str]:
+    """Return series and SOP class of a DICOM file, reading no further than these; empty where it has none."""
+    from pydicom.filereader import read_partial
+
+    with header_of(path), Path(path).open("rb") as stream:
+        head = read_partial(stream, stop_when=lambda tag, *_: tag > SERIES, force=True)
+        return str(head.get("SeriesInstanceUID") or ""), str(head.get("SOPClassUID") or "")
+
+
 def open_instance(path: str) -> Instance:
-    """Open a whole-slide microscopy instance.
+    """Open a whole-slide microscopy instance; to be called within `header_of`.
 
     Raises
     ------
@@ -110,8 +128,10 @@ def open_instance(path: str) -> Instance:
     CorruptSlideError
         When it is damaged.
     """
+    import pydicom
+
     with Path(path).open("rb") as stream:
-        header = read_header(path, stream)
+        header = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
         position = stream.tell()
     _check(header, path)
     source = LocalBytes(path)

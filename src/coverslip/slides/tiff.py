@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import struct
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -34,6 +35,19 @@ OTHERS = {
     "vsi": "an Olympus VSI header; the pixels lie in .ets files beside it, in a format of Olympus's own",
 }
 """TIFF files whose pages alone do not give the slide."""
+
+STRUCTURE_ERRORS = (
+    tifffile.TiffFileError,
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    ArithmeticError,
+    struct.error,
+)
+"""What tifffile raises for directories that make no sense."""
 
 ASSOCIATED = ("svs", "qpi", "ndpi", "philips", "scn", "bif")
 """Kinds whose further series are label, macro and the like; of other kinds they are scenes."""
@@ -103,7 +117,7 @@ class TiffReader(BlockReader):
                         f"{source.path} is a TIFF without a picture", mend="copy the file anew"
                     )
                 return cls(source, tif, scene)
-        except (tifffile.TiffFileError, ValueError, IndexError, KeyError, TypeError, AttributeError) as error:
+        except STRUCTURE_ERRORS as error:
             if isinstance(error, UsageError):
                 raise
             raise CorruptSlideError(
@@ -200,7 +214,7 @@ def _layout(source: ByteSource, level: tifffile.TiffPageSeries, index: int, *, p
             mend="are parts of a multi-file OME-TIFF beside it?",
         )
     check_page(pages[0].keyframe, source.path)
-    if pages[0].dataoffsets and pages[0].dataoffsets[0] and level.is_multifile:
+    if level.is_multifile:
         raise UnsupportedSlideError(
             f"{source.path} is one of several files of a multi-file OME-TIFF", mend="join them with bfconvert"
         )

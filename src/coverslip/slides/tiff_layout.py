@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from coverslip.core import Size
-from coverslip.core.errors import CorruptTileError
+from coverslip.core.errors import CorruptSlideError, CorruptTileError
 from coverslip.slides.reader import paste
 from coverslip.slides.source import ByteSource
 from coverslip.slides.tiff_decode import (
@@ -23,6 +23,9 @@ from coverslip.slides.tiff_decode import (
     is_raw_rows,
     segment_shape,
 )
+
+TOO_FEW = 100
+"""An uncompressed picture of this many times the file's bytes is a mistake, not a truncated file."""
 
 BAND = 256
 """Rows of a stripped picture that are read as one block."""
@@ -96,7 +99,7 @@ class Plane:
         data = self.source.read(offset, count)
         try:
             pixels = self.decode(data, self.first + index, out)
-        except DECODE_ERRORS as error:
+        except (*DECODE_ERRORS, CorruptTileError) as error:
             raise CorruptTileError(f"segment {index} at byte {offset}: {error}") from error
         return pixels if self.convert is None else self.convert(pixels)
 
@@ -125,8 +128,8 @@ class RawRows:
         first = row * self.block.height
         offsets = self.offsets[first : first + self.block.height]
         length = self.size.width * self.stored_samples * self.stored.itemsize
-        if column or not len(offsets):
-            raise CorruptTileError(f"there is no band ({column}, {row})")
+        if column or len(offsets) < min(self.block.height, self.size.height - first):
+            raise CorruptTileError(f"rows from {first}: the file names no place for all of them")
         if offsets[-1] - offsets[0] == (len(offsets) - 1) * length:
             data = self.source.read(int(offsets[0]), length * len(offsets))
         else:
@@ -171,22 +174,19 @@ def _plane(
     first: int,
     convert: Convert | None,
 ) -> AnyPlane:
+    if is_raw_rows(key):
+        return _raw_rows(source, key, segments[0], convert)
     height, width, stored_samples = segment_shape(key)
     size = Size(key.imagewidth, key.imagelength)
     samples, dtype = shown(key, stored_samples, convert)
-    if is_raw_rows(key) and key.dtype is not None:
-        stored = key.dtype.newbyteorder(key.parent.byteorder)
-        rows = _row_offsets(segments[0], height, size, stored.itemsize * stored_samples * size.width)
-        block = Size(size.width, min(BAND, size.height))
-        return RawRows(source, size, block, rows, stored, stored_samples, samples, dtype, convert)
     strips = 1 if key.is_tiled else max(1, BAND // height)
     columns = -(-size.width // width)
-    expected = columns * -(-size.height // height)
-    offsets, counts = segments
-    missing = expected - len(offsets)
-    if missing > 0:  # a truncated directory: what it does not name is unreadable, not empty
-        offsets = offsets + array("q", [-1]) * missing
-        counts = counts + array("q", [1]) * missing
+    expected, named = columns * -(-size.height // height), min(len(part) for part in segments)
+    if named < expected:
+        raise CorruptSlideError(
+            f"{source.path} names {named} of {expected} tiles or strips of {size.width} × {size.height} px",
+            mend="the file is damaged: copy it anew",
+        )
     return Plane(
         source=source,
         length=source.size(),
@@ -194,8 +194,8 @@ def _plane(
         block=Size(width, height * strips),
         columns=columns,
         strips=strips,
-        offsets=offsets,
-        counts=counts,
+        offsets=segments[0],
+        counts=segments[1],
         first=first,
         samples=samples,
         dtype=dtype,
@@ -203,6 +203,25 @@ def _plane(
         decode=decoder(key),
         convert=convert,
     )
+
+
+def _raw_rows(
+    source: ByteSource, key: tifffile.TiffPage, strips: array[int], convert: Convert | None
+) -> RawRows:
+    height, width, stored_samples = segment_shape(key)
+    size = Size(width, key.imagelength)
+    samples, dtype = shown(key, stored_samples, convert)
+    stored = np.dtype(key.dtype).newbyteorder(key.parent.byteorder)
+    row_bytes = stored.itemsize * stored_samples * width
+    if size.height * row_bytes > TOO_FEW * source.size():
+        raise CorruptSlideError(
+            f"{source.path} states {width} × {size.height} uncompressed px, {size.height * row_bytes:,} "
+            f"bytes, but has {source.size():,}",
+            mend="the file is damaged: copy it anew",
+        )
+    rows = _row_offsets(strips, height, size, row_bytes)
+    block = Size(width, min(BAND, size.height))
+    return RawRows(source, size, block, rows, stored, stored_samples, samples, dtype, convert)
 
 
 def shown(key: tifffile.TiffPage, samples: int, convert: Convert | None) -> tuple[int, np.dtype[Any]]:
