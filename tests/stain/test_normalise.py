@@ -210,7 +210,7 @@ def test_real_tiles_move_to_the_target_and_keep_their_structure(
     means = [to_lab(pixels).mean(axis=0) for pixels in (source, wanted, out)]
     assert np.linalg.norm(means[2] - means[1]) < 0.75 * np.linalg.norm(means[0] - means[1])
     grey = [cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).ravel() for pixels in (source, out)]
-    assert np.corrcoef(*grey)[0, 1] > 0.94
+    assert np.corrcoef(*grey)[0, 1] > 0.92
 
 
 def test_augmentation_at_zero_changes_nothing() -> None:

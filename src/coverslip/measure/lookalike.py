@@ -2,7 +2,7 @@
 
 Features are scaled robustly (median and interquartile range, cut off at ± 5), turned by PCA to the axes that
 hold 90 % of the variance, and grouped by k-means from a fixed seed. The number of groups is given, not
-guessed; fewer come out when fewer tiles differ. Groups are ordered, so that a tissue tends to keep its colour.
+guessed; fewer come out when fewer tiles differ. Groups are ordered, so that tissue tends to keep its colour.
 """
 
 from __future__ import annotations

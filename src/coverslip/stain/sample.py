@@ -15,8 +15,19 @@ FAINT = 0.065
 BLACK = 1.6
 """Decades of density in the lightest channel over which a pixel shows ink or dirt, not stain."""
 
-INK = 0.7
+BLUEST = 0.8
 """Green density over red under which a colour is blue or green ink: both stains absorb more green."""
+
+YELLOWEST = 0.85
+"""Blue density over green above which a colour is red or black ink, or brown: the stains absorb less blue."""
+
+BROWN = 0.01
+"""Share of the stained pixels that may absorb more blue than green before the slide is called brown."""
+
+OFF_PLANE, SPREADS = 2.5, 3.0
+"""A colour is ink over tissue when it is off the plane of the stains by more than so many degrees and
+more than so many robust standard deviations: real tissue has other colours, such as blood, and a
+thicker plane."""
 
 ENOUGH = 500
 """Stained pixels that a fit needs."""
@@ -39,20 +50,47 @@ def stained_pixels(pixels: NDArray[np.uint8], background: Background) -> NDArray
     Raises
     ------
     StainError
-        When fewer than `ENOUGH` pixels show stain.
+        When fewer than `ENOUGH` pixels show stain, or many are brown.
     """
     flat = pixels.reshape(-1, 3)
+    if len(flat) > 4 * MOST:
+        flat = flat[np.random.default_rng(0).choice(len(flat), 4 * MOST, replace=False)]
     od = to_od(flat, background)
-    red, green, _ = od.T
-    keep = np.flatnonzero((od.mean(axis=1) > FAINT) & (od.min(axis=1) < BLACK) & (green > INK * red))
+    keep = np.flatnonzero((od.mean(axis=1) > FAINT) & (od.min(axis=1) < BLACK))
+    red, green, blue = od[keep].T
+    if len(keep) >= ENOUGH and _brown(red, green, blue).mean() > BROWN:
+        raise StainError(
+            f"over {BROWN:.0%} of the stained pixels absorb blue more than green: that is brown, not eosin",
+            mend="for immunohistochemistry use RUIFROK_JOHNSTON['H-DAB']",
+        )
+    keep = keep[(green > BLUEST * red) & (blue < YELLOWEST * green)]
     if len(keep) < ENOUGH:
         raise StainError(
             f"{len(keep)} of {len(flat)} pixels show stain: expected at least {ENOUGH} to find its colours",
             mend=MEND,
         )
+    keep = keep[_in_plane(od[keep])]
     if len(keep) > MOST:
         keep = np.random.default_rng(0).choice(keep, MOST, replace=False)
     return np.asarray(flat[keep])
+
+
+def _brown(
+    red: NDArray[np.float32], green: NDArray[np.float32], blue: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Say which densities are brown (DAB, also over blue): blue most, red least, neither faint nor black."""
+    return (blue > 1.05 * green) & (red > 0.3 * blue) & (red < 0.8 * blue) & (blue > 0.3) & (blue < 1.5)
+
+
+def _in_plane(od: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Say which densities lie in the plane that most lie in, found again without those that do not."""
+    unit = od / np.linalg.norm(od, axis=1, keepdims=True)
+    keep = np.ones(len(od), bool)
+    for _ in range(3):
+        _, axes = np.linalg.eigh(unit[keep].T.astype(np.float64) @ unit[keep])
+        off = np.abs(np.degrees(np.arcsin(np.clip(unit @ axes[:, 0], -1, 1))))
+        keep = off < max(OFF_PLANE, SPREADS * 1.4826 * float(np.median(off)))
+    return keep
 
 
 def stained(pixels: NDArray[np.uint8], background: Background) -> NDArray[np.float32]:
@@ -61,20 +99,19 @@ def stained(pixels: NDArray[np.uint8], background: Background) -> NDArray[np.flo
 
 
 def as_he(vectors: NDArray[np.float64], od: NDArray[np.float32], background: Background) -> StainMatrix:
-    """Name two fitted vectors haematoxylin and eosin, check that they can be, and measure their strength.
+    """Name two fitted vectors haematoxylin and eosin, and measure their strength.
 
     Haematoxylin is the vector with the greater red part: blue dye takes away red, pink dye lets it pass.
 
     Raises
     ------
     StainError
-        When there is only one stain, or the second is a brown one.
+        When there is only one stain.
     """
     _refuse_single(od)
     vectors = np.clip(vectors, 0, None)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     unit = unit[np.argsort(-unit[:, 0])]
-    _refuse_brown(unit)
     amounts = od @ np.linalg.pinv(unit)
     strengths = np.maximum(np.percentile(amounts, STRONG, axis=0), 1e-3)
     names = RUIFROK_JOHNSTON["H&E"].names
@@ -99,13 +136,4 @@ def _refuse_single(od: NDArray[np.float32]) -> None:
             f"the colours span {angle:.1f}°, so there is one stain: expected haematoxylin and eosin, "
             f"at least {SEPARATE}° apart",
             mend=MEND,
-        )
-
-
-def _refuse_brown(unit: NDArray[np.float64]) -> None:
-    if unit[1, 2] > unit[1, 1]:
-        raise StainError(
-            f"the second stain absorbs blue ({unit[1, 2]:.2f}) more than green ({unit[1, 1]:.2f}): "
-            "that is brown, not eosin",
-            mend="for immunohistochemistry use RUIFROK_JOHNSTON['H-DAB']",
         )
