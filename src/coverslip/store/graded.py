@@ -13,7 +13,7 @@ from coverslip.core.errors import GeometryError
 from coverslip.tiles.grid import Tiles
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GradedTiles(Tiles):
     """Tiles with the share of each that every quality flag covers.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coverslip.core.errors import StoreError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Features:
     """What an encoder says about each tile of a slide.
 
@@ -56,6 +56,9 @@ class Features:
     def __len__(self) -> int:
         return len(self.X)
 
+    def __repr__(self) -> str:
+        return f"<Features {self.encoder}: {len(self)} tiles × {self.X.shape[1]}, {self.X.dtype}>"
+
     def column(self, name: str) -> NDArray[Any]:
         """Return the column called `name`.
 
@@ -78,7 +81,7 @@ class Features:
         return np.isnan(self.X).all(axis=1) if self.X.shape[1] else np.zeros(len(self.X), bool)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """Named columns of equal length, and what else there is to say about them.
 
@@ -101,11 +104,14 @@ class Table:
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self)} rows of {', '.join(self.columns)}>"
+
     def __getitem__(self, name: str) -> NDArray[Any]:
         return self.columns[name]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction(Table):
     """What is said of each tile or region: a table with a column ``label``, or with columns of its own."""
 

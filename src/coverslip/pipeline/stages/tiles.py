@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from coverslip.core.errors import NoTissueError, UsageError
+from coverslip.core.errors import GeometryError, NoTissueError, UsageError
 from coverslip.pipeline.stage import chosen
 from coverslip.slides import Slide
 from coverslip.store import GradedTiles
@@ -55,9 +55,17 @@ class TilesStage(GridSpec):
         ------
         NoTissueError
             When no tile has enough tissue.
+        GeometryError
+            When the slide is smaller than a tile.
+        MppError
+            When the grid's mpp is finer than the slide's.
         """
         spec = GridSpec(**{field.name: getattr(self, field.name) for field in fields(GridSpec)})
-        tiles = lay(slide, spec, chosen(inputs, "tissue"))
+        try:
+            tiles = lay(slide, spec, chosen(inputs, "tissue"))
+        except GeometryError as error:
+            mend = "take smaller tiles (--set tiles.size=128), or fill up with white (--set tiles.edge=pad)"
+            raise GeometryError(error.message, mend=mend) from error
         if not len(tiles):
             raise NoTissueError(
                 f"{slide.path}: no tile of {self.size} px at {tiles.mpp:g} µm per pixel has "
