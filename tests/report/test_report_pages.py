@@ -57,6 +57,22 @@ def html(findings: Findings, slide: Slide) -> str:
     return page_of(findings, slide)
 
 
+@pytest.mark.parametrize("longer", [600, 1250, 3000])
+def test_outlines_lie_on_the_picture_whatever_the_thumbnail_measures(findings: Findings, longer: int) -> None:
+    import cv2
+
+    height, width = findings.thumbnail.shape[:2]
+    size = round(longer * width / max(width, height)), round(longer * height / max(width, height))
+    page = page_of(dataclasses.replace(findings, thumbnail=cv2.resize(findings.thumbnail, size)))
+    picture = re.search(r'<svg viewBox="0 0 (\d+) \d+" role="img"', page)
+    path = re.search(r'<path d="(M[^"]+)" class="outline"', page)
+    assert picture, "the page shows no picture"
+    assert path, "the page shows no outline"
+    right = max(float(pair.split()[0]) for pair in re.findall(r"[\d.]+ [\d.]+", path[1]))
+    far = findings.tissue.polygons[0].bounds[2]
+    assert right / int(picture[1]) == pytest.approx(far / findings.info["width"], abs=0.01)
+
+
 def test_the_page_is_one_file(html: str) -> None:
     seen = Seen(html)
     assert "://" not in XMLNS.sub("", without_pictures(html))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from coverslip.report.findings import Findings
@@ -50,8 +51,9 @@ def slide_page(
     """
     picture = None
     if findings.thumbnail is not None:
-        small = shrink(findings.thumbnail, THUMBNAIL)
-        picture = jpeg_within(small, f"The whole slide {findings.slide_id}", THUMBNAIL_BYTES)
+        # shrunk once, up front: the overlays are laid in the pixels of the picture that is shown
+        findings = replace(findings, thumbnail=shrink(findings.thumbnail, THUMBNAIL))
+        picture = jpeg_within(findings.thumbnail, f"The whole slide {findings.slide_id}", THUMBNAIL_BYTES)
     return render(
         "slide.html.j2",
         title=findings.slide_id,
