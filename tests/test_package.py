@@ -107,7 +107,7 @@ def ours() -> list:
 
 
 def plugin_groups() -> list[str]:
-    return [group for group in entry_points().groups if group.startswith("coverslip.")]
+    return sorted(group for group in entry_points().groups if group.startswith("coverslip."))
 
 
 @pytest.mark.parametrize("point", ours(), ids=lambda p: f"{p.group}:{p.name}")
