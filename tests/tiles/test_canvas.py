@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from coverslip.core.errors import ExistsError, StoreError, UnknownNameError, UsageError
-from coverslip.tiles import Canvas, GridSpec, MapSpec, lay
+from coverslip.tiles import Canvas, GridSpec, MapSpec, lay, mapfile
 from coverslip.tiles.canvas import places
 from coverslip.tiles.mapfile import Writing
 from coverslip.tiles.pyramid import halve
@@ -205,16 +205,15 @@ def test_a_full_disk_is_said_and_leaves_the_last_good_strip(wide, tmp_path, monk
     tiles = lay(wide, GridSpec(size=200, edge="pad"))
     values = results(tiles)
     canvas = Canvas(tmp_path / "map", wide, tiles, MapSpec(CLASSES))
-    kind = type(canvas._file._arrays[0])
-    write, written = kind.__setitem__, []
+    store, written = mapfile.store, []
 
-    def full(array, place, block):
-        written.append(place)
+    def full(*arguments):
+        written.append(arguments)
         if len(written) > 9:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(array, place, block)
+        store(*arguments)
 
-    monkeypatch.setattr(kind, "__setitem__", full)
+    monkeypatch.setattr(mapfile, "store", full)
     with pytest.raises(StoreError, match=r"disk is full.*continues after the last good strip"):
         canvas.add(canvas.todo, values)
     canvas.close()
@@ -262,6 +261,15 @@ def test_wrong_results_are_refused(wide, tmp_path):
         Canvas(tmp_path / "x", wide, tiles, MapSpec(CLASSES, weight="gausian"))
     with pytest.raises(StoreError, match="check its folder"), Writing(tmp_path):
         raise PermissionError(errno.EACCES, "no")
+
+
+def test_many_classes_are_stored_in_several_chunks(wide, tmp_path):
+    tiles = lay(wide, GridSpec(size=200)).take([0, 5])
+    values = results(tiles, classes=11)
+    spec = MapSpec(tuple("abcdefghijk"), dtype="float32")
+    with Canvas(tmp_path / "map", wide, tiles, spec) as canvas:
+        canvas.add([0, 1], values)
+    assert np.abs(levels(tmp_path / "map")[0] - naive(wide, tiles, values, "gaussian")).max() <= 1e-6
 
 
 def test_metadata_says_what_it_is(wide, tmp_path):
