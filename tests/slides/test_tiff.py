@@ -228,6 +228,25 @@ def test_pyramid_of_pages_and_of_sub_directories(tmp_path, picture):
                 np.testing.assert_array_equal(pixels, picture[::step, ::step])
 
 
+def test_aperio_levels_are_those_of_openslide(svs, write_svs, picture, tmp_path):
+    """With a tiled second page, which is a level, and with a stripped one, which is the thumbnail."""
+    thumbnail = tmp_path / "thumbnail.svs"
+    with tifffile.TiffWriter(thumbnail) as tif:
+        options = {"photometric": "rgb", "compression": "jpeg", "metadata": None}
+        text = "Aperio Image Library v12\n900x700 (128x128) JPEG/RGB Q=80|AppMag = 20|MPP = 0.5"
+        tif.write(picture, tile=(128, 128), description=text, **options)
+        tif.write(np.ascontiguousarray(picture[::7, ::7]), rowsperstrip=16, description=text, **options)
+        tif.write(np.ascontiguousarray(picture[::4, ::4]), tile=(128, 128), description=text, **options)
+    for path, associated in ((svs, ()), (thumbnail, ("thumbnail",))):
+        with open_slide(path) as ours, openslide.OpenSlide(path) as theirs:
+            assert [(v.width, v.height) for v in ours.levels] == list(theirs.level_dimensions)
+            assert len(ours.levels) == 2
+            assert ours.facts.associated == associated == tuple(theirs.associated_images)
+            last = ours.reader.window(1, 0, 0, Size(*theirs.level_dimensions[1]))
+            expected = theirs.read_region((0, 0), 1, theirs.level_dimensions[1]).convert("RGB")
+            np.testing.assert_array_equal(last, np.asarray(expected))
+
+
 def test_ome_channels_scenes_and_units(tmp_path):
     rng = np.random.default_rng(0)
     first = rng.integers(0, 4000, (2, 3, 2, 90, 110), np.uint16)

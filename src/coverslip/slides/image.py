@@ -1,9 +1,8 @@
 """Plain pictures (JPEG, PNG, WebP, TIFF in one huge strip) as slides: a pyramid made on the fly.
 
 The picture is decoded once, when pixels are first asked for. Above 64 megapixels it and its coarser levels
-live in an unnamed temporary file
-that the system pages in and out, so memory stays bounded; the file is gone when the slide is closed or the
-process ends.
+live in an unnamed temporary file that the system pages in and out, so memory stays bounded; the file is gone
+when the slide is closed or the process ends.
 """
 
 from __future__ import annotations

@@ -49,6 +49,9 @@ STRUCTURE_ERRORS = (
 )
 """What tifffile raises for directories that make no sense."""
 
+SAME_SHAPE = 0.05
+"""Levels' sides may differ by this share from those of the first, since sizes are rounded."""
+
 ASSOCIATED = ("svs", "qpi", "ndpi", "philips", "scn", "bif")
 """Kinds whose further series are label, macro and the like; of other kinds they are scenes."""
 
@@ -81,7 +84,7 @@ class TiffReader(BlockReader):
         multichannel = len(series.pages) > 1 or series.kind == "ome"
         self._levels = [
             _layout(source, level, index, palette=not multichannel)
-            for index, level in enumerate(series.levels)
+            for index, level in enumerate(_levels_of(tif, series))
         ]
         self._others = _associated_of(source, tif, series)
         self.facts = _facts(tif, series, (said, self._levels, self._orientation), tuple(self._others))
@@ -196,6 +199,24 @@ def _main_series(tif: tifffile.TiffFile, path: str, scene: int) -> tifffile.Tiff
     return series
 
 
+def _levels_of(tif: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> list[tifffile.TiffPageSeries]:
+    """Return the series of each level, finest first.
+
+    Of an Aperio file every tiled page is a level that is smaller than the one before and of its shape, as for
+    OpenSlide; tifffile takes the second page for a thumbnail even when it is tiled.
+    """
+    if series.kind != "svs":
+        return list(series.levels)
+    found = [series]
+    for page in tif.pages[1:]:
+        whole = page.aspage()
+        width, height = found[-1].keyframe.imagewidth, found[-1].keyframe.imagelength
+        shape = whole.imagewidth * height / (whole.imagelength * width)
+        if whole.is_tiled and whole.imagewidth < width and abs(shape - 1) < SAME_SHAPE:
+            found.append(tifffile.TiffPageSeries([whole], name="Level", kind="svs"))
+    return found
+
+
 def _orientation_of(page: tifffile.TiffPage) -> tuple[int, list[str]]:
     value = page.tags.valueof(ORIENTATION)
     if value is None:
@@ -245,6 +266,8 @@ def _associated_of(
         return {}
     found: dict[str, LevelLayout] = {}
     for number, series in enumerate(tif.series[1:], start=1):
+        if series.kind == "svs" and series.keyframe.is_tiled:
+            continue  # a level, see `_levels_of`
         name = (series.name or f"image {number}").lower()
         try:
             found.setdefault(name, _layout(source, series, 0, palette=True))
