@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coverslip.slides.reader import pixel_buffer
+
 
 class _Lease:
     """Owner of an array's memory while anyone holds the array or a view of it."""
@@ -51,7 +53,7 @@ class Pool:
         try:
             store = self._free.pop()
         except IndexError:
-            store = np.empty(math.prod(self._shape), np.uint8)
+            store = pixel_buffer(1, math.prod(self._shape), 1).ravel()
         lease = _Lease(store, self._shape)
         end = weakref.finalize(lease, _back, self._free, store, self._most)
         end.atexit = False
