@@ -165,6 +165,28 @@ def test_circularity_tells_disks_from_stars() -> None:
     assert table["solidity"][1] < 0.75
 
 
+def test_nuclei_of_a_phantom_are_found() -> None:
+    from scipy.spatial import cKDTree
+
+    from coverslip.core import Box
+    from coverslip.phantom import PhantomSpec, make
+    from coverslip.stain import fit_macenko
+
+    phantom = make(PhantomSpec(width=1500, height=1500, tissue_share=0.6), 3)
+    boxes = [Box(x, y, 256, 256) for x, y in ((600, 600), (900, 600), (600, 900), (900, 900))]
+    tiles = np.stack([phantom.render(box) for box in boxes])
+    stains = fit_macenko(tiles, phantom.spec.glass)
+    hits = found = true = 0
+    for box, tile in zip(boxes, tiles, strict=True):
+        nuclei, truth = detect_nuclei(tile, phantom.spec.mpp, stains), phantom.truth.nuclei_in(box)
+        points = np.column_stack([nuclei.table["x"], nuclei.table["y"]])
+        distance, nearest = cKDTree(points).query(np.column_stack([truth["x"] - box.x, truth["y"] - box.y]))
+        hits += len(set(nearest[distance * 0.5 < 3].tolist()))
+        found, true = found + len(points), true + len(truth)
+    assert true > 50
+    assert 2 * hits / (found + true) > 0.8
+
+
 def test_objects_out_of_bounds_are_dropped_and_the_rest_renumbered() -> None:
     labels = np.zeros((64, 64), np.int32)
     labels[5:7, 5:7], labels[20:30, 20:30], labels[40:46, 50:64] = 1, 2, 5

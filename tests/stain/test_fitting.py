@@ -113,6 +113,21 @@ def test_a_gradient_has_no_two_stains_but_no_crash() -> None:
             fit(ramp)
 
 
+def test_vectors_of_phantom_slides_are_recovered() -> None:
+    from coverslip.core import Box
+    from coverslip.phantom import PhantomSpec, make
+
+    off: dict[str, list[float]] = {"macenko": [], "vahadane": []}
+    for seed in range(3):
+        phantom = make(PhantomSpec(width=1500, height=1500, tissue_share=0.6), seed)
+        truth = StainMatrix(tuple(phantom.truth.stains), tuple(phantom.truth.stains.values()))
+        pixels = np.concatenate([phantom.render(Box(x, 600, 256, 512)) for x in (300, 650, 1000)])
+        for fit, angles in zip(FITS, off.values(), strict=True):
+            angles.extend(fit(pixels, phantom.spec.glass).angles_to(truth))
+    assert np.mean(off["macenko"]) <= 1.5
+    assert np.mean(off["vahadane"]) <= 3
+
+
 def test_fits_are_repeatable() -> None:
     pixels = tissue(matrix(4), 4, 300_000)
     assert fit_macenko(pixels) == fit_macenko(pixels)

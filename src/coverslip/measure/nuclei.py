@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from coverslip.measure.flood import flood
 from coverslip.measure.planes import Planes, prepare
 from coverslip.measure.shapes import describe
 from coverslip.stain.matrices import StainMatrix
@@ -138,15 +139,13 @@ def _filled(mask: NDArray[np.uint8], planes: Planes) -> NDArray[np.uint8]:
 def _split(mask: NDArray[np.uint8], planes: Planes) -> NDArray[np.int32]:
     """Label the nuclei of a mask; those that touch by a watershed on the distance to the edge."""
     import cv2
-    from skimage.segmentation import watershed
 
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
-    hills = cv2.GaussianBlur(distance, (0, 0), HILL / planes.mpp)
+    hills = np.asarray(cv2.GaussianBlur(distance, (0, 0), HILL / planes.mpp), np.float32)
     top = cv2.dilate(hills, _disk(planes.pixels(SEED_DISTANCE)))
-    peaks = ((hills >= top) & (mask > 0)).astype(np.uint8)
+    peaks = cv2.bitwise_and(cv2.compare(hills, top, cv2.CMP_GE), mask)
     _, seeds = cv2.connectedComponents(peaks, connectivity=8, ltype=cv2.CV_32S)
-    labels: NDArray[np.int32] = watershed(-hills, seeds, mask=mask > 0)
-    return labels
+    return flood(hills, np.asarray(seeds, np.int32), mask)
 
 
 @lru_cache(maxsize=32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,34 +100,44 @@ def _outlines(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.float64
     """Return solidity and circularity, from the polygon through the centres of the outermost pixels."""
     import cv2
 
-    mask = _apart(labels)
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    best, solidity, circularity = np.zeros(count), np.ones(count), np.ones(count)
+    solidity, circularity = np.ones(count), np.ones(count)
+    outlines, _ = cv2.findContours(_apart(labels), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not outlines:
         return solidity, circularity
     corners = np.array([outline[0, 0] for outline in outlines])
-    for row, outline in zip((labels[corners[:, 1], corners[:, 0]] - 1).tolist(), outlines, strict=True):
-        area, perimeter = cv2.contourArea(outline), cv2.arcLength(outline, True)
-        if area > best[row]:  # an object in two pieces is described by the larger
-            best[row] = area
-            solidity[row] = area / cv2.contourArea(cv2.convexHull(outline))
-            circularity[row] = min(1.0, 4 * np.pi * area / perimeter**2)
+    rows = labels[corners[:, 1], corners[:, 0]] - 1
+    area, perimeter = _area_perimeter(outlines)
+    hull = np.array([cv2.contourArea(cv2.convexHull(outline)) for outline in outlines])
+    order = np.argsort(area, kind="stable")  # an object in two pieces is described by the larger, the last
+    order = order[area[order] > 0]
+    rows, area, perimeter, hull = rows[order], area[order], perimeter[order], hull[order]
+    solidity[rows] = area / hull
+    circularity[rows] = np.minimum(4 * np.pi * area / perimeter**2, 1)
     return solidity, circularity
 
 
+def _area_perimeter(outlines: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return area and perimeter of closed polygons (m, 1, 2), all at once."""
+    points = np.concatenate(outlines)[:, 0].astype(np.float64)
+    lengths = np.array([len(outline) for outline in outlines])
+    starts = np.cumsum(lengths) - lengths
+    following = np.arange(1, len(points) + 1)
+    following[starts + lengths - 1] = starts
+    step = points[following] - points
+    cross = points[:, 0] * step[:, 1] - points[:, 1] * step[:, 0]
+    area = np.abs(np.add.reduceat(cross, starts)) / 2
+    return area, np.add.reduceat(np.hypot(step[:, 0], step[:, 1]), starts)
+
+
 def _apart(labels: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Return the mask of the objects, with a pixel's width between those that touch."""
-    mask = (labels > 0).astype(np.uint8)
-    pairs = (
-        (np.s_[:, :-1], np.s_[:, 1:]),
-        (np.s_[:-1], np.s_[1:]),
-        (np.s_[:-1, :-1], np.s_[1:, 1:]),
-        (np.s_[:-1, 1:], np.s_[1:, :-1]),
+    """Return the mask of the objects, without pixels that touch an object of a higher number."""
+    import cv2
+
+    exact = labels.astype(np.float32)
+    highest = cv2.dilate(exact, np.ones((3, 3), np.uint8))
+    return np.asarray(
+        cv2.bitwise_and(cv2.compare(highest, exact, cv2.CMP_EQ), cv2.compare(exact, 0, cv2.CMP_GT)), np.uint8
     )
-    for here, there in pairs:
-        a, b = labels[here], labels[there]
-        mask[here][(a != b) & (b > 0)] = 0
-    return mask
 
 
 def _whole(labels: NDArray[np.int32], count: int) -> NDArray[np.float64]:
