@@ -94,6 +94,29 @@ def test_doctor_lists_readers(coverslip: Coverslip) -> None:
     assert {row["name"] for row in values["readers"]} >= {"tiff", "openslide", "dicom", "image"}
 
 
+def test_models_are_listed_with_their_licences(coverslip: Coverslip) -> None:
+    said = coverslip("models", "list")
+    assert said.code == 0
+    assert "resnet18" in said.out
+    cards = json.loads(coverslip("models", "list", "--json").out)
+    assert all(card["licence"] for card in cards)
+    assert "licence" in coverslip("models", "show", "resnet18").out
+    unknown = coverslip("models", "show", "resnet81")
+    assert unknown.code == 2
+    assert "did you mean 'resnet18'" in unknown.err
+
+
+def test_encoder_and_backend_are_settings_of_embed(coverslip: Coverslip) -> None:
+    values = json.loads(
+        coverslip("plan", "embed", "--encoder", "resnet50", "--backend", "onnx", "--json").out
+    )
+    embed = values["stages"][-1]["embed"]
+    assert (embed["encoder"], embed["backend"]) == ("resnet50", "onnx")
+    refused = coverslip("plan", "survey", "--encoder", "resnet50")
+    assert refused.code == 2
+    assert "there is no stage 'embed'" in refused.err
+
+
 def test_report_is_written_anew(coverslip: Coverslip, phantom: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "r.yaml"
     recipe.write_text("stages: [tissue]")

@@ -44,7 +44,7 @@ def check_files(out: Path) -> None:
     run = RunFolder(out)
     assert set(run.keys("a")) == {
         "slide", "thumbnail", "tissue", "quality", "tiles", "stain", "features/pathomics",
-        "predictions/lookalike", "page",
+        "predictions/lookalike", "maps/lookalike", "page",
     }  # fmt: skip
     tiles, features = run.get("a", "tiles"), run.get("a", "features/pathomics")
     assert len(tiles) > 4
@@ -54,7 +54,11 @@ def check_files(out: Path) -> None:
     assert np.isfinite(features.X).all()
     assert tiles.quality["usable"].shape == (len(tiles),)
     assert run.get("a", "stain").stains.names == ("haematoxylin", "eosin")
-    assert run.get("a", "predictions/lookalike").labels.min() == 0
+    alike, on_slide = run.get("a", "predictions/lookalike"), run.get("a", "maps/lookalike")
+    assert alike.labels.min() == 0
+    places = ((tiles.xy - on_slide.origin) / on_slide.downsample).round().astype(int)
+    assert np.array_equal(on_slide.labels[places[:, 1], places[:, 0]], alike.labels + 1)
+    assert np.count_nonzero(on_slide.labels) == len(tiles)
     assert 0 < run.get("a", "quality").summary["usable_fraction"] <= 1
     for key in run.keys("a"):
         assert run.provenance("a", key).slide.mpp == 0.5
@@ -280,3 +284,19 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(
     said = coverslip("run", "survey", slide, "-o", out, *HERE, "--json")
     assert "tissue" not in json.loads(said.out)["slides"][0]["computed"]
     check_files(out)
+
+
+# ------------------------------------------------------------------ a real slide
+def test_survey_of_a_real_slide(coverslip: Coverslip, test_data: Path, tmp_path: Path) -> None:
+    slide, out = test_data / "slides" / "aperio" / "CMU-1-Small-Region.svs", tmp_path / "run"
+    began = os.times()
+    assert coverslip("run", "survey", slide, "-o", out, *HERE).code == 0
+    spent = os.times()
+    assert spent.user + spent.system - began.user - began.system < 25
+    run = RunFolder(out)
+    found = run.get("CMU-1-Small-Region", "slide")
+    assert (found["width"], found["height"], found["mpp_source"]) == (2220, 2967, "file")
+    assert run.get("CMU-1-Small-Region", "stain").stains.names == ("haematoxylin", "eosin")
+    assert 20 <= len(run.get("CMU-1-Small-Region", "tiles")) <= 80
+    assert run.get("CMU-1-Small-Region", "quality").summary["usable_fraction"] > 0.7
+    assert "CMU-1-Small-Region" in (out / "report" / "index.html").read_text()

@@ -26,6 +26,13 @@ settings_option = click.option(
 )
 
 
+def embed_options(command: Command) -> Command:
+    """Add the options of the stage embed that are asked for most."""
+    backend = click.option("--backend", help="What runs the encoder; the same as --set embed.backend=NAME.")
+    encoder = click.option("--encoder", help="Which encoder; the same as --set embed.encoder=NAME.")
+    return encoder(backend(command))
+
+
 def scale_options(command: Command) -> Command:
     """Add the options that say a slide's scale."""
     table_of = click.option("--mpp-csv", help="A table of slide,mpp.")
@@ -40,6 +47,7 @@ def scale_options(command: Command) -> Command:
 @click.option("--workers", type=int, default=2, show_default=True, help="Processes; 0 for this one alone.")
 @click.option("--cluster", metavar="ADDRESS", help="Address of a Dask scheduler that does the work.")
 @scale_options
+@embed_options
 @settings_option
 @json_option
 @click.option("--quiet", is_flag=True, help="No progress.")
@@ -54,7 +62,7 @@ def run(context: click.Context, /, recipe: str, slides: tuple[str, ...], **optio
     from coverslip.cli.progress import failure_line, listener
     from coverslip.pipeline import Execution, run_recipe
 
-    chosen = _recipe(recipe, options["settings"])
+    chosen = _recipe(recipe, options)
     sources = _sources(slides, options["mpp"], options["mpp_csv"])
     execution = Execution(workers=options["workers"], cluster=options["cluster"])
     with _sigterm_as_ctrl_c(), listener(len(chosen.stages) + 1, quiet=options["quiet"]) as heard:
@@ -70,13 +78,14 @@ def run(context: click.Context, /, recipe: str, slides: tuple[str, ...], **optio
 @click.argument("slides", nargs=-1)
 @click.option("-o", "--out", metavar="RUN", help="Say what is left to do for SLIDES in this run.")
 @scale_options
+@embed_options
 @settings_option
 @json_option
 def plan(recipe: str, slides: tuple[str, ...], **options: Any) -> None:
     """Show the stages of RECIPE with all parameters, and what is left to do for SLIDES; run nothing."""
     from coverslip.pipeline.planning import left_to_do
 
-    chosen = _recipe(recipe, options["settings"])
+    chosen = _recipe(recipe, options)
     sources = _sources(slides, options["mpp"], options["mpp_csv"]) if slides else []
     left = left_to_do(chosen, sources, options["out"])
     if options["in_json"]:
@@ -102,11 +111,13 @@ def status(run: str, in_json: bool) -> None:
 
 
 # ------------------------------------------------------------------ arguments
-def _recipe(name: str, settings: tuple[str, ...]) -> Recipe:
+def _recipe(name: str, options: dict[str, Any]) -> Recipe:
     from coverslip.pipeline import Recipe
     from coverslip.pipeline.parameters import parse_setting
 
-    return Recipe.load(name).with_parameters(dict(map(parse_setting, settings)))
+    settings = dict(map(parse_setting, options["settings"]))
+    settings |= {f"embed.{key}": options[key] for key in ("encoder", "backend") if options[key] is not None}
+    return Recipe.load(name).with_parameters(settings)
 
 
 def _sources(slides: tuple[str, ...], mpp: str | None, mpp_csv: str | None) -> list[SlideSource]:

@@ -117,12 +117,9 @@ def _died(task: SlideTask) -> Outcome:
 
 
 def _lost(task: SlideTask, error: BaseException) -> Outcome:
-    told = (
-        f"{DIED} ({error})"
-        if type(error).__name__ == "KilledWorker"
-        else f"the cluster lost the slide: {error}"
-    )
-    mend = "look at the cluster's own log, then run the same command again"
+    killed = type(error).__name__ == "KilledWorker"
+    told = f"{DIED} ({error})" if killed else f"the slide was lost on its way to a worker or back: {error}"
+    mend = "run the same command again; with --workers 0, or the cluster's own log, it shows why"
     name = type(error).__name__
     return _failed(task, Event("failed", task.source.id, "worker", error=name, message=told, mend=mend))
 

@@ -15,7 +15,7 @@ from coverslip.measure.pathomics import PATHOMICS, measure_tiles
 from coverslip.pipeline.stage import NOTES, chosen
 from coverslip.slides import Slide
 from coverslip.stain import StainMatrix
-from coverslip.store import Derived, Features, FeatureStream, Prediction, Resume
+from coverslip.store import Derived, Features, FeatureStream, LabelMap, Prediction, Resume
 from coverslip.tiles import Tiles, stream
 
 KEY = "features/pathomics"
@@ -53,8 +53,8 @@ class PathomicsStage:
         return ("tiles", "stain")
 
     def writes(self) -> tuple[str, ...]:
-        """Return the keys of the measurements and of the groups."""
-        return (KEY, "predictions/lookalike")
+        """Return the keys of the measurements, of the groups, and of their map."""
+        return (KEY, "predictions/lookalike", "maps/lookalike")
 
     def run(self, slide: Slide, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
         """Measure the tiles, after those that an earlier run left."""
@@ -71,8 +71,19 @@ class PathomicsStage:
             tile_side=tiles.side_px,
             mpp=tiles.mpp,
         )
-        alike = Derived(lambda done: self.alike(done[KEY]))
-        return {KEY: measured, "predictions/lookalike": alike, NOTES: notes}
+        found: list[Prediction] = []
+
+        def alike(done: Mapping[str, Any]) -> Prediction:
+            if not found:
+                found.append(self.alike(done[KEY]))
+            return found[0]
+
+        return {
+            KEY: measured,
+            "predictions/lookalike": Derived(alike),
+            "maps/lookalike": Derived(lambda done: map_of(tiles, alike(done), slide.mpp)),
+            NOTES: notes,
+        }
 
     def alike(self, features: Features) -> Prediction:
         """Group the tiles; those that could not be read get no label."""
@@ -92,6 +103,14 @@ class PathomicsStage:
         examples = [rows[list(group)].tolist() for group in found.examples]
         notes = {"names": found.names, "examples": examples, "traits": found.traits}
         return Prediction(columns, notes | {"centres": found.centres, "features": names})
+
+
+def map_of(tiles: Tiles, alike: Prediction, mpp: float | None) -> LabelMap:
+    """Return the groups as a picture, a pixel per place in the grid; group 0 has label 1."""
+    shape = (int(tiles.rows.max(initial=-1)) + 1, int(tiles.columns.max(initial=-1)) + 1)
+    labels = np.zeros(shape, np.uint8)
+    labels[tiles.rows, tiles.columns] = alike.labels + 1
+    return LabelMap(labels, tiles.spec.step * tiles.downsample, names=alike.names, mpp=mpp)
 
 
 def measurements(
