@@ -11,7 +11,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -277,14 +277,3 @@ def _results(size: int) -> NDArray[np.float32]:
     )
     weights = np.exp(3 * large)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), np.float32)
-
-
-def goals(rows: list[Mapping[str, Any]]) -> list[str]:
-    """Return the rows whose ratio is under a goal of the form ``≥ number``."""
-    missed = []
-    for row in rows:
-        goal = str(row["goal"]).removeprefix("≥ ")
-        reached = row["ratio"]
-        if row["ratio"] is not None and goal.replace(".", "").isdigit() and reached < float(goal):
-            missed.append(f"{row['work']}: {reached:.2f}, goal {row['goal']}")
-    return missed

@@ -29,13 +29,12 @@ def make_slide(path: Path, side: int = SIDE) -> str:
     glass[inner, inner] = np.tile(texture, (repeats, repeats, 1))[inner, inner]
     with atomic(path) as partial, tifffile.TiffWriter(partial, bigtiff=True) as tif:
         for step in (1, 4, 16):
-            pixels = (
-                glass
-                if step == 1
-                else cv2.resize(glass, (side // step, side // step), interpolation=cv2.INTER_AREA)
-            )
+            size = (side // step, side // step)
+            pixels = glass if step == 1 else cv2.resize(glass, size, interpolation=cv2.INTER_AREA)
+            # tifffile takes what it stores: JPEG's luma and chroma, which OpenCV orders otherwise
+            stored = cv2.cvtColor(pixels, cv2.COLOR_RGB2YCrCb)[..., [0, 2, 1]]
             tif.write(
-                pixels,
+                stored,
                 tile=(TILE, TILE),
                 photometric="ycbcr",
                 compression="jpeg",

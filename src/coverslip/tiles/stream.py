@@ -94,10 +94,10 @@ def stream(
     slide.require_colour()
     order = np.arange(len(tiles), dtype=np.int64) if shuffle is None else shuffled(tiles, shuffle)
     plan = Plan.of(slide, tiles, order, batch_size)
-    near = 4 * plan.reach + GROUP * threads
-    keep = KEEP_BYTES
-    if shuffle is not None:
-        near, keep = max(near, POOL_TILES), keep // 2
+    keep = KEEP_BYTES if shuffle is None else KEEP_BYTES // 2
+    near = 4 * plan.reach + GROUP * threads if shuffle is None else max(4 * plan.reach, POOL_TILES)
+    # a few blocks of 4096 px fill the memory that hundreds of 256 px take
+    near = min(near, max(2 * plan.reach, keep // (3 * plan.block.width * plan.block.height)))
     assembler = Assembler(plan, Blocks(plan, keep=keep, near=near), normaliser)
     return _batches(plan, assembler, threads, depth=depth)
 
