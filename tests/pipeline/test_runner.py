@@ -308,6 +308,16 @@ def wait_for(question: Callable[[], object], seconds: float = 20) -> object:
     raise AssertionError("it did not happen in time")
 
 
+def test_a_script_without_a_guard_is_told(slides: Callable[..., Path], tmp_path: Path) -> None:
+    script, out = tmp_path / "script.py", tmp_path / "run"
+    values = {"here": str(Path(__file__).parent), "folder": str(slides("a")), "out": str(out)}
+    script.write_text(
+        textwrap.dedent(SCRIPT.format(**values)).replace('if __name__ == "__main__":', "if True:")
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=60)
+    assert 'to mend: put the call under `if __name__ == "__main__":`' in done.stderr
+
+
 def test_workers_cannot_be_fewer_than_none() -> None:
     with pytest.raises(UsageError, match="-1 workers cannot be"):
         Execution(workers=-1)

@@ -16,7 +16,7 @@ from coverslip.pipeline.execution import Execution
 from coverslip.pipeline.recipe import Recipe
 from coverslip.pipeline.slide_run import Outcome, SlideTask, failure_of, is_fresh
 from coverslip.pipeline.stage import Finishing, Stage, parameters_of
-from coverslip.pipeline.workers import outcomes
+from coverslip.pipeline.workers import outcomes, refuse_unguarded
 from coverslip.slides import SlideSource
 from coverslip.slides.digest import digest_of
 from coverslip.store import Event, Provenance, RunFolder, fingerprint, log
@@ -87,10 +87,12 @@ def run_recipe(
     Raises
     ------
     UsageError
-        When the folder holds other things, or the run knows another slide by the name of one of these.
+        When the folder holds other things, the run knows another slide by the name of one of these, or a
+        script calls this outside its guard.
     StoreError
         When the folder holds a run of a later version, cannot be written, or another run is at work in it.
     """
+    refuse_unguarded()
     run = RunFolder.create(folder)
     with claimed(run.path):
         return _run(run, recipe, sources, execution=execution or Execution(), listener=listener or Listener())

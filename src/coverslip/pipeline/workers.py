@@ -84,6 +84,24 @@ def outcomes(tasks: Sequence[SlideTask], execution: Execution, tick: Callable[[]
                 yield _died(task)
 
 
+def refuse_unguarded() -> None:
+    """Refuse to start a run from a worker that is only just importing the user's script.
+
+    Raises
+    ------
+    UsageError
+        When a script calls this outside ``if __name__ == "__main__":``.
+    """
+    import multiprocessing
+
+    # what multiprocessing itself looks at to tell this case
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise UsageError(
+            "a worker process imports your script, and the script starts a run when imported",
+            mend='put the call under `if __name__ == "__main__":`, or give Execution(workers=0)',
+        )
+
+
 def _drive(
     executor: Executor, waiting: deque[SlideTask], width: int, tick: Callable[[], None]
 ) -> Generator[Outcome, None, list[SlideTask]]:
