@@ -14,6 +14,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+MODELS := $(VENV)/.models
 WORKERS ?= 2
 
 # Real slides are not part of the repository; tests that read them are skipped where they are not.
@@ -34,18 +35,23 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster,remote]' --group dev
 	@touch $@
 
+# Networks need PyTorch, 5 GB with the CUDA libraries it brings; the rest of Coverslip does without.
+$(MODELS): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch,openvino,onnx]'
+	@touch $@
+
 demo: install
 	$(BIN)/coverslip demo -o demo
 
 test: lint unit
 
-lint: install
+lint: install $(MODELS)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-unit: install
+unit: install $(MODELS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations=15
 
 docs: install
@@ -59,7 +65,7 @@ constraints:
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
 	build/constraints/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	build/constraints/bin/python -m pip install --quiet '.[cluster,remote]' --group dev
+	build/constraints/bin/python -m pip install --quiet '.[cluster,remote,torch,openvino,onnx]' --group dev
 	{ grep '^#' constraints.txt; build/constraints/bin/python -m pip freeze --exclude coverslip; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt
 	rm -rf build/constraints
