@@ -65,10 +65,10 @@ def glass(height: int, width: int, colour=(243, 242, 240)) -> np.ndarray:
 def stained(height: int, width: int, strength: float = 1.0, seed: int = 2) -> np.ndarray:
     """Return a texture of eosin with haematoxylin spots, as transmitted light relative to glass (h, w, 3)."""
     rng = np.random.default_rng(seed)
-    eosin = cv2.GaussianBlur(rng.random((height, width)).astype(np.float32), (0, 0), 3)
-    eosin = 0.35 + 2.5 * (eosin - eosin.mean())
+    eosin = cv2.GaussianBlur(rng.random((height, width)).astype(np.float32), (0, 0), 1)
+    eosin = 0.35 + 1.0 * (eosin - eosin.mean())
     nuclei = cv2.GaussianBlur((rng.random((height, width)) < 0.0015).astype(np.float32), (0, 0), 5) * 120
-    haematoxylin = np.clip(nuclei, 0, 1) * 0.8
+    haematoxylin = (nuclei > 0.4) * np.float32(0.8)
     density = eosin[..., None] * np.float32((0.07, 0.99, 0.11)) + haematoxylin[..., None] * np.float32(
         (0.65, 0.70, 0.29)
     )

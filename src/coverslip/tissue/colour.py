@@ -6,7 +6,7 @@ Ruifrok and Johnston 2001). Glass is estimated locally, so a colour cast or an u
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +24,9 @@ GLASS_CHROMA = 0.08
 CELL = 48
 """Pixels along a cell of the local glass estimate: at 16 µm per pixel, 0.8 mm."""
 
+SHRINK = 4
+"""Glass is estimated on an image smaller by this."""
+
 _OD = -np.log10((np.arange(256, dtype=np.float32) + 0.5) / 255.5)
 
 
@@ -36,7 +39,7 @@ class Inks(NamedTuple):
 
 def od(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return optical densities (h, w, 3) against white, from a table."""
-    return cv2.LUT(rgb, _OD)
+    return np.asarray(cv2.LUT(rgb, _OD), np.float32)
 
 
 def illumination(thumbnail: NDArray[np.uint8]) -> Literal["brightfield", "fluorescence"]:
@@ -55,12 +58,14 @@ def illumination(thumbnail: NDArray[np.uint8]) -> Literal["brightfield", "fluore
     >>> illumination(np.full((8, 8, 3), 240, np.uint8)), illumination(np.full((8, 8, 3), 12, np.uint8))
     ('brightfield', 'fluorescence')
     """
-    brightest = thumbnail.max(axis=2)
+    step = max(1, min(thumbnail.shape[:2]) // 256)
+    thumbnail = np.ascontiguousarray(thumbnail[::step, ::step])
+    brightest = _largest(thumbnail)
     scanned = brightest[brightest > 4]
     if scanned.size < 0.01 * brightest.size:
         return "fluorescence"
     dark = float(np.mean(scanned < DARK))
-    bright = float(np.mean(thumbnail.min(axis=2) > 2 * DARK))
+    bright = float(np.mean(_smallest(thumbnail) > 2 * DARK))
     return "fluorescence" if dark > 0.5 or bright < 0.005 else "brightfield"
 
 
@@ -80,24 +85,32 @@ def glass(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], bool]:
     -------
     Array (h, w, 3) float32, and False when no glass was seen and plain white is assumed.
     """
-    density = od(rgb)
-    sure = _glass_like(rgb, density)
+    height, width = rgb.shape[:2]
+    factor = max(1, min(SHRINK, min(height, width) // 128))
+    size = (width // factor, height // factor)
+    small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    density = od(small)
+    flat = _flat(small)
+    sure = _glass_like(small, flat, density)
     if sure.sum() < max(16, 0.0005 * sure.size):
-        return np.zeros_like(density), False
+        return np.zeros((height, width, 3), np.float32), False
     start = _mode(density, sure)
     field = np.broadcast_to(start, density.shape).astype(np.float32)
-    flat = _flat(rgb)
     for reach in (0.04, 0.05, 0.06):
-        near = flat & (np.abs(density - field).max(axis=2) < reach) & (_spread(density - field) < 0.015)
+        away = density - field
+        near = flat & (_largest(np.abs(away)) < reach) & (_spread(away) < 0.015)
         if near.any():
-            field = _follow(density, near, start)
-    return field, True
+            field = _follow(density, near, start, CELL // factor)
+    return np.asarray(cv2.resize(field, (width, height)), np.float32), True
 
 
-def _glass_like(rgb: NDArray[np.uint8], density: NDArray[np.float32]) -> NDArray[np.bool_]:
+def _glass_like(
+    rgb: NDArray[np.uint8], flat: NDArray[np.bool_], density: NDArray[np.float32]
+) -> NDArray[np.bool_]:
     """Find flat, bright, colourless pixels; a scanner's pure white fill counts when there is no other."""
-    likely = _flat(rgb) & (rgb.min(axis=2) > GLASS_MIN) & (_spread(density) < GLASS_CHROMA)
-    filled = rgb.min(axis=2) >= 254
+    darkest = _smallest(rgb)
+    likely = flat & (darkest > GLASS_MIN) & (_spread(density) < GLASS_CHROMA)
+    filled = darkest >= 254
     real = likely & ~filled
     return real if real.sum() > 0.02 * real.size else likely
 
@@ -124,11 +137,11 @@ def _mode(density: NDArray[np.float32], sure: NDArray[np.bool_]) -> NDArray[np.f
 
 
 def _follow(
-    density: NDArray[np.float32], near: NDArray[np.bool_], start: NDArray[np.float32]
+    density: NDArray[np.float32], near: NDArray[np.bool_], start: NDArray[np.float32], cell: int
 ) -> NDArray[np.float32]:
     """Average glass in cells and spread it over the slide."""
     height, width = near.shape
-    cells = (max(1, width // CELL), max(1, height // CELL))
+    cells = (max(1, width // cell), max(1, height // cell))
     weight = near.astype(np.float32)
     share = cv2.resize(weight, cells, interpolation=cv2.INTER_AREA)
     total = cv2.resize((density - start) * weight[..., None], cells, interpolation=cv2.INTER_AREA)
@@ -143,10 +156,22 @@ def _follow(
     return large.reshape(height, width, 3) + start
 
 
+def _largest(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the largest channel of each pixel; several times faster than ``max(axis=2)``."""
+    red, green, blue = cv2.split(image)
+    return np.asarray(cv2.max(cv2.max(red, green), blue))
+
+
+def _smallest(image: NDArray[Any]) -> NDArray[Any]:
+    """Return the smallest channel of each pixel."""
+    red, green, blue = cv2.split(image)
+    return np.asarray(cv2.min(cv2.min(red, green), blue))
+
+
 def _spread(density: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the largest difference between the channels."""
     red, green, blue = cv2.split(density)
-    return cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
+    return np.asarray(cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue), np.float32)
 
 
 def chroma(relative: NDArray[np.float32]) -> NDArray[np.float32]:

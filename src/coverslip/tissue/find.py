@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 FINE_PIXELS = 1 << 24
 """The mask has fewer pixels than this; a larger slide gets a mask coarser by 2, 4, …"""
 
-REFINE = 512
+REFINE = 256
 """Level pixels along one side of the windows that are looked at more closely."""
 
-BORDER = 0.5
+BORDER = 0.4
 """A border runs where chroma falls to this share of the tissue's beside it, so blur moves it neither way."""
+
+INSIDE = 0.25
+"""Likewise at the coarse resolution, where a pixel may hold tissue and glass."""
 
 METHOD = "chroma-hysteresis"
 
@@ -133,7 +136,7 @@ def find_tissue(slide: Slide, spec: TissueSpec | None = None) -> Tissue:
     mask = _refine(slide, coarse, fine)
     polygons = _keep(polygons_of(mask, fine.downsample, spec.simplify_um / mpp), spec, mpp)
     notes = coarse.notes if polygons else (*coarse.notes, "no tissue found")
-    return Tissue.from_polygons(polygons, slide.size, fine.downsample, method=METHOD, notes=notes)
+    return Tissue._of(polygons, slide.size, fine.downsample, METHOD, notes)
 
 
 def look(slide: Slide, spec: TissueSpec) -> Coarse:
@@ -146,7 +149,7 @@ def look(slide: Slide, spec: TissueSpec) -> Coarse:
             mend="leave this slide out, or convert it to brightfield colours first",
         )
     background, seen = glass(rgb)
-    notes = () if seen else ("no clean glass is in view; white was taken as the glass",)
+    notes: tuple[str, ...] = () if seen else ("no clean glass is in view; white was taken as the glass",)
     if lost:
         notes += (f"{lost:.2%} of the slide could not be decoded and counts as glass",)
     return classify(rgb, background, grid, slide.require_mpp() * grid.downsample, spec=spec, notes=notes)
@@ -163,19 +166,22 @@ def classify(
 ) -> Coarse:
     """Tell tissue, ink and glass apart on an image of `um` microns per pixel."""
     relative = od(rgb) - background
-    relative[rgb.max(axis=2) < 8] = 0  # unscanned areas that a scanner fills with black
+    relative[cv2.inRange(rgb, (0, 0, 0), (8, 8, 8)) > 0] = (
+        0  # unscanned areas that a scanner fills with black
+    )
     marked = ink_mask(relative, um)
-    colour = cv2.blur(chroma(relative) * ~marked, (3, 3))
+    colour = np.asarray(cv2.blur(chroma(relative) * ~marked, (3, 3)), np.float32)
     low = _threshold(colour, spec)
     tissue = touching((colour > low) & ~marked, (colour > max(spec.seed, 2 * low)) & ~marked)
     tissue = keep_thick(tissue, spec.min_area_um2 / um**2)
+    beside = _local(colour, tissue)
+    tissue &= colour > INSIDE * beside
     tissue = close_gaps(bridge(tissue, marked), spec.gap_um / um, spec.min_hole_um2 / um**2)
     tissue = keep_large(tissue, spec.min_area_um2 / um**2)
     share = float(marked.mean())
     if share:
         notes += (f"marker ink covers {share:.1%} of the slide; on glass it is left out",)
-    limit = np.maximum(low, BORDER * _local(colour, tissue & ~marked))
-    return Coarse(grid, tissue, marked, background, limit, notes)
+    return Coarse(grid, tissue, marked, background, np.maximum(low, BORDER * beside), notes)
 
 
 def ink_mask(relative: NDArray[np.float32], um: float) -> NDArray[np.bool_]:
@@ -190,7 +196,7 @@ def ink_mask(relative: NDArray[np.float32], um: float) -> NDArray[np.bool_]:
 def _local(colour: NDArray[np.float32], tissue: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the mean chroma of the tissue around each pixel, 0 far from any."""
     weight = cv2.GaussianBlur(tissue.astype(np.float32), (0, 0), 4)
-    return cv2.GaussianBlur(colour * tissue, (0, 0), 4) / np.maximum(weight, 1e-3)
+    return np.asarray(cv2.GaussianBlur(colour * tissue, (0, 0), 4) / np.maximum(weight, 1e-3), np.float32)
 
 
 def _threshold(colour: NDArray[np.float32], spec: TissueSpec) -> float:
@@ -215,7 +221,8 @@ def mask_grid(slide: Slide, mpp: float) -> Grid:
 def _refine(slide: Slide, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
     """Enlarge the coarse mask and decide its borders anew at the fine resolution."""
     tissue = coarse.tissue.view(np.uint8)
-    band = (cv2.dilate(tissue, disk(2)) & ~cv2.erode(tissue, disk(3), borderValue=1)).view(bool) & ~coarse.ink
+    outer, inner = cv2.dilate(tissue, disk(2)), cv2.erode(tissue, disk(3), borderValue=1)
+    band = (np.asarray(outer) > np.asarray(inner)) & ~coarse.ink
     mask = enlarge(coarse.tissue, coarse.grid, fine, Window(0, 0, *fine.size))
     parts = [part for part in windows(fine, side=REFINE) if _part(band, coarse.grid, fine, part).any()]
     for piece in pieces(slide, fine, parts):
@@ -226,12 +233,13 @@ def _refine(slide: Slide, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
 
 
 def _stained(piece: Piece, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
-    background = enlarge(coarse.background, coarse.grid, fine, piece.window)
+    x, y, width, height = piece.window
+    background = enlarge(coarse.background, coarse.grid, fine, Window(x + width // 2, y + height // 2, 1, 1))
     colour = cv2.blur(chroma(od(piece.pixels) - background), (3, 3))
     return colour > enlarge(coarse.limit, coarse.grid, fine, piece.window)
 
 
-def _part(image: NDArray[np.uint8], source: Grid, target: Grid, window: Window) -> NDArray[np.uint8]:
+def _part(image: NDArray[np.bool_], source: Grid, target: Grid, window: Window) -> NDArray[np.bool_]:
     """Return the pixels of `image` that a window of another grid touches."""
     ratio = target.downsample / source.downsample
     left, top = int(window.x * ratio), int(window.y * ratio)
@@ -239,7 +247,7 @@ def _part(image: NDArray[np.uint8], source: Grid, target: Grid, window: Window) 
     return image[top : math.ceil(bottom), left : math.ceil(right)]
 
 
-def _keep(polygons: tuple[Polygon, ...], spec: TissueSpec, mpp: float) -> list[Polygon]:
+def _keep(polygons: tuple[Polygon, ...], spec: TissueSpec, mpp: float) -> tuple[Polygon, ...]:
     """Drop small pieces, and fill small holes."""
     import shapely
 
@@ -250,4 +258,4 @@ def _keep(polygons: tuple[Polygon, ...], spec: TissueSpec, mpp: float) -> list[P
         whole = shapely.Polygon(polygon.exterior, holes)
         if whole.area * unit >= spec.min_area_um2:
             kept.append(whole)
-    return kept
+    return tuple(sorted(kept, key=lambda part: (-part.area, part.bounds)))

@@ -94,7 +94,7 @@ def read(slide: Slide, grid: Grid, window: Window) -> Piece:
         if max(window.width, window.height) * grid.factor <= grid.block or max(window[2:]) == 1:
             return Piece(window, pixels, window.width * window.height)
     lost = 0
-    for part in _quarters(window):
+    for part in _quarters(window, max(1, grid.block // grid.factor)):
         piece = read(slide, grid, part)
         y, x = part.y - window.y, part.x - window.x
         pixels[y : y + part.height, x : x + part.width] = piece.pixels
@@ -102,9 +102,10 @@ def read(slide: Slide, grid: Grid, window: Window) -> Piece:
     return Piece(window, pixels, lost)
 
 
-def _quarters(window: Window) -> list[Window]:
+def _quarters(window: Window, step: int) -> list[Window]:
+    """Cut a window near its middle, between blocks if it holds several."""
     x, y, width, height = window
-    left, top = max(1, width // 2), max(1, height // 2)
+    left, top = _cut(x, width, step), _cut(y, height, step)
     parts = [
         Window(x, y, left, top),
         Window(x + left, y, width - left, top),
@@ -112,6 +113,11 @@ def _quarters(window: Window) -> list[Window]:
         Window(x + left, y + top, width - left, height - top),
     ]
     return [part for part in parts if part.width > 0 and part.height > 0]
+
+
+def _cut(start: int, length: int, step: int) -> int:
+    between = round((start + length / 2) / step) * step - start
+    return between if 0 < between < length else max(1, length // 2)
 
 
 def _box(grid: Grid, window: Window) -> Box:
@@ -162,4 +168,5 @@ def enlarge(image: NDArray[Any], source: Grid, target: Grid, window: Window) -> 
     rows = (np.arange(window.height) + window.y + 0.5) * ratio
     x = np.minimum(columns.astype(np.intp), image.shape[1] - 1)
     y = np.minimum(rows.astype(np.intp), image.shape[0] - 1)
-    return image[y][:, x]
+    result: NDArray[Any] = image[y][:, x]
+    return result

@@ -58,16 +58,22 @@ def polygons_of(mask: NDArray[np.bool_], downsample: float, tolerance: float = 0
     wide = {"join_style": "mitre", "mitre_limit": SQUARE, "cap_style": "square"}
     edges = shapely.buffer(_valid(traced), 0.5, **wide)
     scaled = shapely.transform(edges, lambda points: (points + 0.5) * downsample)
-    return tidy(shapely.simplify(scaled, tolerance) if tolerance else scaled)
+    return _snapped(shapely.simplify(scaled, tolerance) if tolerance else scaled)
 
 
 def tidy(shapes: Sequence[Any] | NDArray[Any]) -> tuple[Polygon, ...]:
     """Merge what overlaps, snap to whole level-0 pixels, and return valid polygons, largest first."""
     import shapely
 
-    merged = shapely.set_precision(shapely.union_all(shapely.make_valid(np.asarray(shapes, object))), GRID)
-    parts = [part for part in shapely.get_parts(merged) if part.geom_type == "Polygon" and not part.is_empty]
-    normal = [shapely.normalize(part) for part in parts]
+    return _snapped(shapely.union_all(shapely.make_valid(np.asarray(shapes, object))))
+
+
+def _snapped(shapes: Any) -> tuple[Polygon, ...]:
+    """Snap shapes that do not overlap."""
+    import shapely
+
+    parts = shapely.get_parts(shapely.set_precision(shapely.get_parts(shapes), GRID))
+    normal = shapely.normalize([part for part in parts if part.geom_type == "Polygon" and not part.is_empty])
     return tuple(sorted(normal, key=lambda part: (-part.area, part.bounds)))
 
 
@@ -99,7 +105,7 @@ def _traced(mask: NDArray[np.bool_]) -> list[Any]:
     ]
 
 
-def _ring(contour: NDArray[np.int32]) -> NDArray[np.int32]:
+def _ring(contour: NDArray[Any]) -> NDArray[Any]:
     """Close a contour of one or two points into a degenerate ring."""
     points = contour[:, 0]
     return points if len(points) > 2 else np.resize(points, (3, 2))
@@ -129,10 +135,10 @@ def rasterise(polygons: Sequence[Polygon], shape: tuple[int, int], downsample: f
     flips = np.zeros((height, width + 1), np.uint8)
     rows, crossings = _crossings(_edges(polygons) / downsample, height)
     columns = np.clip(np.ceil(crossings - 0.5), 0, width).astype(np.intp)
-    counts = np.bincount(rows * (width + 1) + columns)
-    odd = np.flatnonzero(counts & 1)
-    flips.reshape(-1)[odd] = 1
-    return np.bitwise_xor.accumulate(flips[:, :-1], axis=1).view(bool)
+    places, counts = np.unique(rows * (width + 1) + columns, return_counts=True)
+    flips.reshape(-1)[places[counts % 2 == 1]] = 1
+    filled: NDArray[np.uint8] = np.bitwise_xor.accumulate(flips, axis=1, out=flips)
+    return np.ascontiguousarray(filled[:, :-1]).view(bool)
 
 
 def _edges(polygons: Sequence[Polygon]) -> NDArray[np.float64]:

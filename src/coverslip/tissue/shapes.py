@@ -23,7 +23,7 @@ def disk(radius: float) -> NDArray[np.uint8]:
     reach = max(1, round(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     limit = max(radius, 1.0)
-    return (x * x + y * y <= limit * limit + 0.25).astype(np.uint8)
+    return np.asarray(x * x + y * y <= limit * limit + 0.25, np.uint8)
 
 
 def keep_large(mask: Mask, pixels: float) -> Mask:
@@ -37,7 +37,7 @@ def keep_large(mask: Mask, pixels: float) -> Mask:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     keep = stats[:, cv2.CC_STAT_AREA] >= pixels
     keep[0] = False
-    return keep[labels]
+    return np.asarray(keep[labels], bool)
 
 
 def keep_thick(mask: Mask, pixels: float) -> Mask:
@@ -58,7 +58,7 @@ def touching(mask: Mask, seeds: Mask) -> Mask:
     keep = np.zeros(count, bool)
     keep[labels[seeds & mask]] = True
     keep[0] = False
-    return keep[labels]
+    return np.asarray(keep[labels], bool)
 
 
 def fill_holes(mask: Mask, pixels: float) -> Mask:
@@ -78,7 +78,7 @@ def fill_holes(mask: Mask, pixels: float) -> Mask:
     inside = (left > 0) & (top > 0) & (right < width) & (bottom < height)
     fill = inside & (stats[:, cv2.CC_STAT_AREA] < pixels)
     fill[0] = False
-    return mask | fill[labels]
+    return np.asarray(mask | fill[labels], bool)
 
 
 def closing(mask: Mask, radius: float) -> Mask:
@@ -86,8 +86,10 @@ def closing(mask: Mask, radius: float) -> Mask:
 
     Examples
     --------
-    >>> closing(np.array([[1, 0, 1, 0]], bool), 1).astype(int).tolist()
-    [[1, 1, 1, 0]]
+    >>> crack = np.ones((5, 5), bool)
+    >>> crack[:, 2] = False
+    >>> closing(crack, 1)[2].astype(int).tolist()
+    [1, 1, 1, 1, 1]
     """
     element = disk(radius)
     margin = element.shape[0] // 2
@@ -115,14 +117,14 @@ def close_gaps(mask: Mask, width: float, pixels: float) -> Mask:
     filled = fill_holes(closed, pixels)
     gaps = filled & ~mask
     count, labels = cv2.connectedComponents(gaps.view(np.uint8), connectivity=4)
-    beside = np.uint8([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    beside = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
     open_to = cv2.filter2D((~filled).view(np.uint8), -1, beside, borderType=cv2.BORDER_CONSTANT)
     wall = cv2.filter2D(mask.view(np.uint8), -1, beside, borderType=cv2.BORDER_CONSTANT)
     opening = np.bincount(labels[gaps], open_to[gaps], count)
     walls = np.bincount(labels[gaps], wall[gaps], count)
     keep = opening < 0.25 * walls
     keep[0] = False
-    return mask | keep[labels]
+    return np.asarray(mask | keep[labels], bool)
 
 
 def bridge(mask: Mask, cover: Mask) -> Mask:

@@ -76,9 +76,15 @@ class Tissue:
         """
         if not (math.isfinite(downsample) and downsample > 0):
             raise GeometryError(f"downsample {downsample!r} is none: expected a number above 0")
-        shapes = tidy(polygons) if len(polygons) else ()
+        return cls._of(tidy(polygons) if len(polygons) else (), size, downsample, method, tuple(notes))
+
+    @classmethod
+    def _of(
+        cls, shapes: tuple[Polygon, ...], size: Size, downsample: float, method: str, notes: tuple[str, ...]
+    ) -> Self:
+        """Make a tissue of polygons that are valid, disjoint and on whole pixels."""
         grid = (max(1, math.ceil(size[1] / downsample)), max(1, math.ceil(size[0] / downsample)))
-        return cls(rasterise(shapes, grid, downsample), float(downsample), shapes, method, tuple(notes))
+        return cls(rasterise(shapes, grid, downsample), float(downsample), shapes, method, notes)
 
     @property
     def empty(self) -> bool:
@@ -116,7 +122,7 @@ class Tissue:
 
     @cached_property
     def _table(self) -> NDArray[np.int32]:
-        return cv2.integral(self.mask.view(np.uint8))
+        return np.asarray(cv2.integral(self.mask.view(np.uint8)), np.int32)
 
     def to_geojson(self) -> dict[str, Any]:
         """Return a GeoJSON FeatureCollection in level-0 pixels that QuPath opens; one feature per polygon."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coverslip.slides.slide import Slide
 from coverslip.tissue.colour import chroma, glass, od
 from coverslip.tissue.find import mask_grid
-from coverslip.tissue.overview import Grid, Piece, Window, enlarge, grid_near, overview, windows, worked
+from coverslip.tissue.overview import Grid, Piece, Window, enlarge, grid_near, overview, worked
 from coverslip.tissue.quality.cells import SCORES, Quality, summarise
 from coverslip.tissue.quality.marks import DEPTH, Around, Marks, find_marks, pink_of
 from coverslip.tissue.quality.sharpness import clipped, contrast, focus, share_below, typical
@@ -109,7 +109,9 @@ def _around(slide: Slide, tissue: Tissue) -> Around:
     rgb, _ = overview(slide, grid)
     background, _ = glass(rgb)
     relative = od(rgb) - background
-    inside = enlarge(tissue.mask, _grid_of(tissue), grid, Window(0, 0, *grid.size)) & (relative.mean(axis=2) > 0.02)
+    inside = enlarge(tissue.mask, _grid_of(tissue), grid, Window(0, 0, *grid.size)) & (
+        relative.mean(axis=2) > 0.02
+    )
     if not inside.any():
         return Around(grid, background, 0.1, 0.1, 1.0)
     colour = chroma(relative) / np.maximum(relative.mean(axis=2), 0.02)
@@ -173,11 +175,11 @@ def _windows_of(places: NDArray[np.intp], grid: Grid, cell: int) -> list[Window]
 def _padded(pixels: NDArray[np.uint8], cell: int) -> NDArray[np.uint8]:
     """Make the sides multiples of a cell by mirroring, which adds no edges."""
     down, right = -pixels.shape[0] % cell, -pixels.shape[1] % cell
-    return cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_REFLECT) if down or right else pixels
+    return np.asarray(cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_REFLECT), np.uint8)
 
 
 def _covered(
-    marks: Marks, tissue: Tissue, corners: NDArray[np.float64], side: float
+    marks: Marks, tissue: Tissue, corners: NDArray[Any], side: float
 ) -> dict[str, NDArray[np.float32]]:
     """Return for each cell the share of its tissue under each mark, and its mean density."""
     grid = marks.grid

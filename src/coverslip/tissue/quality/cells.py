@@ -16,7 +16,17 @@ from coverslip.tissue.tissue import table_sum
 FLAGS = ("blur", "pen", "fold", "bubble", "over_stained", "under_stained", "saturated")
 """What may be wrong with a cell; each is a column of booleans."""
 
-SCORES = ("tissue", "focus", "blur_share", "stain", "pen_share", "fold_share", "bubble_share", "clipped_share")
+SCORES = (
+    "tissue",
+    "focus",
+    "blur_share",
+    "stain",
+    "pen_share",
+    "fold_share",
+    "bubble_share",
+    "clipped_share",
+)
+"""What is measured in a cell; each is a column of float32."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,10 +63,14 @@ class Quality:
 
     Examples
     --------
-    >>> column = np.array([0.0, 100.0]) >>> cells = {"x": column, "y": 0 * column, "side_px": column * 0 +
-    100, "tissue": np.ones(2, np.float32)} >>> cells |= {flag: np.array([flag == "pen", False]) for flag in
-    FLAGS} >>> quality = Quality(cells, {"usable_fraction": 0.5}) >>> quality.at(np.array([[50, 0]]),
-    100)["pen"].tolist(), quality.usable_at(np.array([[100, 0]]), 50).tolist() ([0.5], [1.0])
+    >>> column = np.array([0.0, 100.0])
+    >>> cells = {"x": column, "y": 0 * column, "side_px": 0 * column + 100, "tissue": np.ones(2)}
+    >>> cells |= {flag: np.array([flag == "pen", False]) for flag in FLAGS}
+    >>> quality = Quality(cells, {"usable_fraction": 0.5})
+    >>> quality.at(np.array([[50, 0]]), 100)["pen"].tolist()
+    [0.5]
+    >>> quality.usable_at(np.array([[100, 0]]), 50).tolist()
+    [1.0]
     """
 
     cells: Mapping[str, NDArray[Any]]
@@ -66,7 +80,9 @@ class Quality:
         needed = ("x", "y", "side_px", "tissue", *FLAGS)
         missing = [name for name in needed if name not in self.cells]
         if missing:
-            raise GeometryError(f"the cells lack {', '.join(missing)}; expected the columns {', '.join(needed)}")
+            raise GeometryError(
+                f"the cells lack {', '.join(missing)}; expected the columns {', '.join(needed)}"
+            )
         lengths = {name: len(self.cells[name]) for name in needed}
         if len(set(lengths.values())) > 1:
             raise GeometryError(f"the cells' columns differ in length: {lengths}")
@@ -82,7 +98,7 @@ class Quality:
     @property
     def usable(self) -> NDArray[np.bool_]:
         """True (n,) for cells without a flag."""
-        return ~np.any([self.cells[flag] for flag in FLAGS], axis=0)
+        return np.asarray(~np.any([self.cells[flag] for flag in FLAGS], axis=0))
 
     def at(self, xy: NDArray[Any], side: float) -> dict[str, NDArray[np.float32]]:
         """Return each flag's share of the tissue in squares, weighted by the area of tissue in each cell.

@@ -22,7 +22,7 @@ MARGIN_UM = 200.0
 """What lies this far around a window may change what is found in it."""
 
 FLOOR_UM = 28.0
-"""Tissue has gaps as wide as this nearly everywhere, ink has none: the least density in such a square is ink's."""
+"""Tissue has gaps nearly everywhere, ink has none: the least density in squares as wide as this is ink's."""
 
 RIM = 0.75
 """Share of a bubble's circle that must be seen as a dark line."""
@@ -113,7 +113,8 @@ def hints(piece: Piece, grid: Grid, around: Around, um: float) -> Hints:
 
 def _ink(relative: NDArray[np.float32], around: Around, um: float) -> NDArray[np.uint8]:
     side = max(3, round(FLOOR_UM / um))
-    floor = cv2.morphologyEx(relative, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
+    element = np.ones((side, side), np.uint8)
+    floor = np.asarray(cv2.morphologyEx(relative, cv2.MORPH_OPEN, element), np.float32)
     sure = inks(floor)
     red, green, blue = cv2.split(floor)
     depth = (red + green + blue) / 3
@@ -129,7 +130,7 @@ def _ink(relative: NDArray[np.float32], around: Around, um: float) -> NDArray[np
 
 
 def _fold(relative: NDArray[np.float32], around: Around, um: float) -> NDArray[np.uint8]:
-    """A fold lays tissue on tissue: over its width both stains are much stronger than beside it (top-hat)."""
+    """Find where both stains are much stronger than beside (top-hat): a fold lays tissue on tissue."""
     side, wide = max(2, round(16 / um)), max(5, round(FOLD_UM / um))
     rises, factors = [], []
     seen = (relative.mean(axis=2) > 0.04).astype(np.float32)
@@ -142,11 +143,12 @@ def _fold(relative: NDArray[np.float32], around: Around, um: float) -> NDArray[n
     rise = cv2.min(*rises) / ((around.red + around.pink) / 2)
     factor = cv2.min(*factors)
     perhaps = (rise > FOLD_PERHAPS) & (factor > 1.2)
-    return perhaps.astype(np.uint8) + (perhaps & (rise > FOLD_SURE) & (factor > 1.5))
+    sure = perhaps & (rise > FOLD_SURE) & (factor > 1.5)
+    return np.asarray(perhaps.astype(np.uint8) + sure, np.uint8)
 
 
 def _ring(relative: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The rim of a bubble is a thin line that is dark in all channels alike."""
+    """Find thin lines that are dark in all channels alike, as the rim of a bubble is."""
     red, green, blue = cv2.split(relative)
     low, depth = cv2.min(cv2.min(red, green), blue), (red + green + blue) / 3
     line = low - cv2.morphologyEx(low, cv2.MORPH_OPEN, disk(4.0))
@@ -154,7 +156,7 @@ def _ring(relative: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def strokes(ink: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
-    """Keep ink that is surely such somewhere and large enough to be a stroke; close its gaps over dark tissue."""
+    """Keep ink that is surely such somewhere and large enough for a stroke; close gaps over dark tissue."""
     grown = touching(ink > 0, ink > 1)
     closed = closing(grown, 36 / um)
     sure = (ink > 1) & closed
@@ -163,7 +165,7 @@ def strokes(ink: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
 
 
 def ribbons(fold: NDArray[np.uint8], depth: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
-    """Keep folds: surely such somewhere, 80 µm long, long for their width, and much darker than both their sides."""
+    """Keep folds: surely such somewhere, 80 µm long, long for their width, much darker than their sides."""
     grown = touching(fold > 0, fold > 1)
     shape = cv2.morphologyEx(closing(grown, 12 / um).view(np.uint8), cv2.MORPH_OPEN, disk(6 / um)).view(bool)
     near = closing(shape, 40 / um)
@@ -171,19 +173,19 @@ def ribbons(fold: NDArray[np.uint8], depth: NDArray[np.uint8], um: float) -> NDA
     reach = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
     half = np.zeros(count, np.float32)
     distance = cv2.distanceTransform(near.view(np.uint8), cv2.DIST_L2, 3)
-    np.maximum.at(half, labels[near], distance[near])
+    np.maximum.at(half, np.asarray(labels[near], np.intp), distance[near])
     area = np.bincount(labels[shape], minlength=count)
     sure = np.bincount(labels[shape & (fold > 1)], minlength=count)
     width = np.maximum(2 * half, 1)
     long = area / width
     keep = (long * um >= 80) & (long >= 2.2 * width) & (long <= 2.0 * reach) & (sure >= 0.3 * area)
-    keep &= _stands_out(labels, shape, depth, um) >= FOLD_DARKER
+    keep &= _stands_out(np.asarray(labels), shape, depth, um) >= FOLD_DARKER
     keep[0] = False
-    return shape & keep[labels]
+    return np.asarray(shape & keep[labels], bool)
 
 
 def _stands_out(
-    labels: NDArray[np.int32], shape: NDArray[np.bool_], depth: NDArray[np.uint8], um: float
+    labels: NDArray[Any], shape: NDArray[np.bool_], depth: NDArray[np.uint8], um: float
 ) -> NDArray[np.float64]:
     """Return by label how many times denser a shape is than the tissue 12 to 50 µm away from it."""
     count = int(labels.max()) + 1
@@ -205,7 +207,7 @@ def circles(ring: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
         param1=150, param2=0.7, minRadius=round(45 / um), maxRadius=round(1600 / um),
     )  # fmt: skip
     mask = np.zeros(ring.shape, np.uint8)
-    near = cv2.dilate(ring, disk(1.0))
+    near = np.asarray(cv2.dilate(ring, disk(1.0)), np.uint8)
     for candidate in found.reshape(-1, 3) if found is not None else ():
         seen, (x, y, radius) = _fitted(near, candidate)
         if seen >= RIM:
@@ -213,27 +215,27 @@ def circles(ring: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
     return mask.view(bool)
 
 
-def _fitted(ring: NDArray[np.uint8], circle: NDArray[np.float32]) -> tuple[float, list[float]]:
+def _fitted(ring: NDArray[np.uint8], circle: NDArray[Any]) -> tuple[float, list[float]]:
     """Return the circle near another that lies most on the lines, and the share of it that does."""
     best, found = -1.0, circle.tolist()
     for step in (2.0, 1.0):
         around = np.arange(-4, 5) * step
         radii = found[2] + around
         shifts = np.stack(np.meshgrid(around, around, radii[radii > 2], indexing="ij"), -1).reshape(-1, 3)
-        trials = shifts + (found[0], found[1], 0)
+        trials = shifts + np.array([found[0], found[1], 0.0])
         shares = _rim(ring, trials)
         best, found = float(shares.max()), trials[int(shares.argmax())].tolist()
     return best, found
 
 
 def _rim(ring: NDArray[np.uint8], circles: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return which share (n,) of circles (n, 3: x, y, radius) lies on the lines; beyond the image there are none."""
+    """Return which share (n,) of circles (n, 3: x, y, radius) lies on the lines; none do beyond the image."""
     angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     x, y, radius = circles.T[:, :, None]
     columns, rows = np.rint(x + radius * np.cos(angles)), np.rint(y + radius * np.sin(angles))
     inside = (columns >= 0) & (rows >= 0) & (columns < ring.shape[1]) & (rows < ring.shape[0])
     on = ring[np.where(inside, rows, 0).astype(np.intp), np.where(inside, columns, 0).astype(np.intp)]
-    return np.mean((on > 0) & inside, axis=1)
+    return np.asarray(np.mean((on > 0) & inside, axis=1))
 
 
 def _holds(tissue: Tissue, grid: Grid, part: Window) -> bool:

@@ -48,7 +48,7 @@ def contrast(rgb: NDArray[np.uint8], um: float, cell: int) -> NDArray[np.float32
 
 
 def focus(fine: NDArray[np.float32], coarse: NDArray[np.float32], noise: float = 0.0) -> NDArray[np.float32]:
-    """Return the focus: the ratio of fine to coarse contrast, camera noise taken off; NaN where there is no contrast.
+    """Return the focus: fine as a share of coarse contrast, camera noise taken off; NaN where there is none.
 
     Examples
     --------
@@ -60,7 +60,9 @@ def focus(fine: NDArray[np.float32], coarse: NDArray[np.float32], noise: float =
 
 
 def typical(values: NDArray[np.float32], parts: int) -> NDArray[np.float32]:
-    """Return the median of each square of ``parts × parts`` values, NaN left out: no sharp edge outvotes blur.
+    """Return the median of each square of ``parts × parts`` values, NaN left out.
+
+    So one sharp edge does not outvote blur.
 
     Examples
     --------
@@ -84,16 +86,17 @@ def share_below(values: NDArray[np.float32], limit: float, parts: int) -> NDArra
     """
     squares = _squares(values, parts)
     count = np.isfinite(squares).sum(axis=2)
-    return ((squares < limit).sum(axis=2) / np.maximum(count, 1)).astype(np.float32)
+    below = (squares < limit).sum(axis=2)
+    return np.asarray(below / np.maximum(count, 1), np.float32)
 
 
 def _squares(values: NDArray[np.float32], parts: int) -> NDArray[np.float32]:
     rows, columns = values.shape[0] // parts, values.shape[1] // parts
     split = values.reshape(rows, parts, columns, parts).swapaxes(1, 2)
-    return split.reshape(rows, columns, parts * parts)
+    return np.asarray(split.reshape(rows, columns, parts * parts))
 
 
 def clipped(rgb: NDArray[np.uint8], white: bool) -> NDArray[np.bool_]:
     """Find pixels where the camera ran out of range: all channels black, or all white where glass is not."""
     low, high = cv2.inRange(rgb, (0, 0, 0), (1, 1, 1)), cv2.inRange(rgb, (254, 254, 254), (255, 255, 255))
-    return (low | high if white else low).astype(bool)
+    return np.asarray(cv2.bitwise_or(low, high) if white else low) > 0

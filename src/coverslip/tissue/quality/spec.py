@@ -17,12 +17,12 @@ class QualitySpec:
     cell_um
         Side of the squares that are judged, about.
     blur_below
-        Focus under which a place is out of focus. Focus is the contrast of structures under 1 µm as a share of
-        that of structures of 1 to 2.5 µm: 0.6 to 1.1 in focus; 0.5 when blurred by a Gaussian of 1 µm standard
-        deviation, 0.4 by 1.5 µm, 0.3 by 2 µm and more.
+        Focus under which a place is out of focus. Focus is the contrast of structures under 1 µm as a share
+        of that of structures of 1 to 2.5 µm: 0.6 to 1.3 in focus; 0.5 when blurred by a Gaussian of 1 µm
+        standard deviation, 0.4 by 1.5 µm, 0.3 by 2 µm and more.
     blurred_from
-        Share of a cell's sixteenths, those without structure left out, that are out of focus, from which it is
-        flagged.
+        Share of a cell's sixteenths, those without structure left out, that are out of focus, from which it
+        is flagged.
     covered_from
         Share of a cell's tissue under pen, fold or bubble from which it is flagged.
     over_stained_od, under_stained_od
@@ -38,7 +38,7 @@ class QualitySpec:
     blur_below: float = 0.40
     blurred_from: float = 0.5
     covered_from: float = 0.3
-    over_stained_od: float = 0.85
+    over_stained_od: float = 0.7
     under_stained_od: float = 0.07
     saturated_from: float = 0.25
     min_tissue: float = 0.05
