@@ -144,6 +144,16 @@ def test_bad_requests_are_refused_with_the_mend(weights: str, tmp_path: Path) ->
         list(encoder.stream([TILES.astype(np.float32)[:2]]))
 
 
+def test_a_back_end_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    from coverslip.core.errors import MissingExtraError
+    from coverslip.models import encoder
+
+    monkeypatch.setattr(encoder, "find_spec", lambda name: None if name == "openvino" else object())
+    Runtime(backend="torch").require_packages()
+    with pytest.raises(MissingExtraError, match=r"openvino is not installed.*coverslip\[openvino\]"):
+        Runtime(backend="openvino").require_packages()
+
+
 def test_tiles_of_another_scale_are_refused() -> None:
     from dataclasses import replace
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core import unknown
-from coverslip.core.errors import UsageError
+from coverslip.core.errors import MissingExtraError, UsageError
 from coverslip.models.card import ModelCard
 from coverslip.models.encoders import encoder_card
 
@@ -25,6 +26,14 @@ BACKENDS: dict[str, str] = {
     "onnx": "coverslip.models.engine_onnx:engine",
 }
 """Name → the function that makes an engine; nothing is imported before it is asked for."""
+
+REQUIRED: dict[str, tuple[tuple[str, ...], str]] = {
+    "torch": (("torch", "timm", "safetensors"), "torch"),
+    "torch-compile": (("torch", "timm", "safetensors"), "torch"),
+    "openvino": (("torch", "timm", "safetensors", "openvino"), "openvino"),
+    "onnx": (("torch", "timm", "safetensors", "onnxruntime", "onnxscript"), "onnx"),
+}
+"""Back end → the packages it needs, and the extra that brings them."""
 
 PRECISIONS = ("f32", "bf16")
 DEVICES = ("cpu", "cuda")
@@ -54,6 +63,19 @@ class Runtime:
     threads: int = 2
     batch: int = 64
     size: int = 224
+
+    def require_packages(self) -> None:
+        """Check that the back end is installed; nothing is imported.
+
+        Raises
+        ------
+        MissingExtraError
+            With the line that installs it.
+        """
+        packages, extra = REQUIRED[self.backend]
+        missing = [name for name in packages if find_spec(name) is None]
+        if missing:
+            raise MissingExtraError.of(", ".join(missing), extra)
 
     def __post_init__(self) -> None:
         for kind, value, known in (

@@ -44,6 +44,8 @@ class EmbedStage:
     ------
     UnknownNameError
         When there is no such encoder, back end, precision or device.
+    MissingExtraError
+        When the back end is not installed.
     StoreError
         When the weights are not there, or not those of `weights_digest`.
     """
@@ -61,8 +63,7 @@ class EmbedStage:
     batch: int = 64
 
     def __post_init__(self) -> None:
-        encoder_card(self.encoder)
-        self._runtime(encoder_card(self.encoder).tile_px)
+        self._runtime(encoder_card(self.encoder).tile_px).require_packages()
         if self.weights is None:
             return
         found = file_digest(self.weights)
