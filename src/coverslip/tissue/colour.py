@@ -83,7 +83,8 @@ def glass(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], bool]:
 
     Returns
     -------
-    Array (h, w, 3) float32, and False when no glass was seen and plain white is assumed.
+    Array (rows, columns, 3) float32, a coarser raster over the same area, and False when no glass was seen
+    and plain white is assumed. See `relative_to`.
     """
     height, width = rgb.shape[:2]
     factor = max(1, min(SHRINK, min(height, width) // 128))
@@ -93,7 +94,7 @@ def glass(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], bool]:
     flat = _flat(small)
     sure = _glass_like(small, flat, density)
     if sure.sum() < max(16, 0.0005 * sure.size):
-        return np.zeros((height, width, 3), np.float32), False
+        return np.zeros((1, 1, 3), np.float32), False
     start = _mode(density, sure)
     field = np.broadcast_to(start, density.shape).astype(np.float32)
     for reach in (0.04, 0.05, 0.06):
@@ -101,7 +102,31 @@ def glass(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], bool]:
         near = flat & (_largest(np.abs(away)) < reach) & (_spread(away) < 0.015)
         if near.any():
             field = _follow(density, near, start, CELL // factor)
-    return np.asarray(cv2.resize(field, (width, height)), np.float32), True
+    return field, True
+
+
+def relative_to(rgb: NDArray[np.uint8], field: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return optical densities (h, w, 3) relative to the glass that `glass` estimated for the same area."""
+    density = od(rgb)
+    size = (rgb.shape[1], rgb.shape[0])
+    for channel in range(3):
+        plane = np.ascontiguousarray(field[..., channel])
+        density[..., channel] -= np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR))
+    return density
+
+
+def part_of(field: NDArray[np.float32], share: tuple[float, float, float, float]) -> NDArray[np.float32]:
+    """Return `field` over a part of its area, given as shares (left, top, right, bottom) from 0 to 1."""
+    height, width = field.shape[:2]
+    rows, columns = (
+        max(2, round((share[3] - share[1]) * height)),
+        max(2, round((share[2] - share[0]) * width)),
+    )
+    x = share[0] * width + (np.arange(columns) + 0.5) * (share[2] - share[0]) * width / columns - 0.5
+    y = share[1] * height + (np.arange(rows) + 0.5) * (share[3] - share[1]) * height / rows - 0.5
+    across, down = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
+    found = cv2.remap(field, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found, np.float32)
 
 
 def _glass_like(

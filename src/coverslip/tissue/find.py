@@ -12,8 +12,18 @@ from numpy.typing import NDArray
 
 from coverslip.core.errors import StainError, UsageError
 from coverslip.slides.slide import Slide
-from coverslip.tissue.colour import chroma, glass, illumination, inks, od
-from coverslip.tissue.overview import Grid, Piece, Window, enlarge, grid_near, overview, pieces, windows
+from coverslip.tissue.colour import Inks, chroma, glass, illumination, inks, part_of, relative_to
+from coverslip.tissue.overview import (
+    Grid,
+    Piece,
+    Window,
+    enlarge,
+    grid_near,
+    overview,
+    pieces,
+    shares,
+    windows,
+)
 from coverslip.tissue.polygons import polygons_of
 from coverslip.tissue.shapes import bridge, close_gaps, disk, keep_large, keep_thick, touching
 from coverslip.tissue.tissue import Tissue
@@ -32,6 +42,9 @@ BORDER = 0.4
 
 INSIDE = 0.25
 """Likewise at the coarse resolution, where a pixel may hold tissue and glass."""
+
+STRIP = 512
+"""Rows of the coarse image whose colours are worked out at once."""
 
 METHOD = "chroma-hysteresis"
 
@@ -90,7 +103,8 @@ class TissueSpec:
 class Coarse:
     """The whole slide at about 16 µm per pixel.
 
-    `tissue` and `ink` are masks (h, w), `background` the glass's optical density (h, w, 3), `limit` the
+    `tissue` and `ink` are masks (h, w), `background` the glass's optical density (a coarser
+    raster), `limit` the
     chroma (h, w) from which on a pixel at the border is tissue.
     """
 
@@ -165,12 +179,9 @@ def classify(
     notes: tuple[str, ...] = (),
 ) -> Coarse:
     """Tell tissue, ink and glass apart on an image of `um` microns per pixel."""
-    relative = od(rgb) - background
-    relative[cv2.inRange(rgb, (0, 0, 0), (8, 8, 8)) > 0] = (
-        0  # unscanned areas that a scanner fills with black
-    )
-    marked = ink_mask(relative, um)
-    colour = np.asarray(cv2.blur(chroma(relative) * ~marked, (3, 3)), np.float32)
+    colour, found = _colours(rgb, background)
+    marked = ink_mask(found, um)
+    colour = np.asarray(cv2.blur(colour * ~marked, (3, 3)), np.float32)
     low = _threshold(colour, spec)
     tissue = touching((colour > low) & ~marked, (colour > max(spec.seed, 2 * low)) & ~marked)
     tissue = keep_thick(tissue, spec.min_area_um2 / um**2)
@@ -184,9 +195,25 @@ def classify(
     return Coarse(grid, tissue, marked, background, np.maximum(low, BORDER * beside), notes)
 
 
-def ink_mask(relative: NDArray[np.float32], um: float) -> NDArray[np.bool_]:
+def _colours(rgb: NDArray[np.uint8], background: NDArray[np.float32]) -> tuple[NDArray[np.float32], Inks]:
+    """Return chroma and ink colours of an image, worked out strip by strip."""
+    height, width = rgb.shape[:2]
+    colour = np.empty((height, width), np.float32)
+    found = Inks(np.empty((height, width), bool), np.empty((height, width), bool))
+    for top in range(0, height, STRIP):
+        rows = slice(top, min(top + STRIP, height))
+        field = part_of(background, (0, top / height, 1, rows.stop / height))
+        relative = relative_to(np.ascontiguousarray(rgb[rows]), field)
+        # unscanned areas that a scanner fills with black
+        relative[cv2.inRange(rgb[rows], (0, 0, 0), (8, 8, 8)) > 0] = 0
+        colour[rows] = chroma(relative)
+        for plane, part in zip(found, inks(relative), strict=True):
+            plane[rows] = part
+    return colour, found
+
+
+def ink_mask(found: Inks, um: float) -> NDArray[np.bool_]:
     """Find marker ink: strokes of its colours, with the soft edge around them."""
-    found = inks(relative)
     core = cv2.morphologyEx(found.coloured.view(np.uint8), cv2.MORPH_OPEN, disk(20 / um)).view(bool)
     thick = cv2.morphologyEx(found.black.view(np.uint8), cv2.MORPH_OPEN, disk(32 / um)).view(bool)
     large = keep_large(touching(found.coloured, core) | thick, 20_000 / um**2)
@@ -233,9 +260,8 @@ def _refine(slide: Slide, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
 
 
 def _stained(piece: Piece, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
-    x, y, width, height = piece.window
-    background = enlarge(coarse.background, coarse.grid, fine, Window(x + width // 2, y + height // 2, 1, 1))
-    colour = cv2.blur(chroma(od(piece.pixels) - background), (3, 3))
+    field = part_of(coarse.background, shares(piece.window, fine))
+    colour = cv2.blur(chroma(relative_to(piece.pixels, field)), (3, 3))
     return colour > enlarge(coarse.limit, coarse.grid, fine, piece.window)
 
 

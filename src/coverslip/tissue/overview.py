@@ -161,6 +161,13 @@ def overview(slide: Slide, grid: Grid) -> tuple[NDArray[np.uint8], float]:
     return pixels, lost / (pixels.shape[0] * pixels.shape[1])
 
 
+def shares(window: Window, grid: Grid) -> tuple[float, float, float, float]:
+    """Return where a window lies in its grid, as shares: left, top, right, bottom."""
+    width, height = grid.size
+    right, bottom = window.x + window.width, window.y + window.height
+    return window.x / width, window.y / height, right / width, bottom / height
+
+
 def enlarge(image: NDArray[Any], source: Grid, target: Grid, window: Window) -> NDArray[Any]:
     """Sample an image of one grid at the pixel centres of a window of another."""
     ratio = target.downsample / source.downsample

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.slides.slide import Slide
-from coverslip.tissue.colour import chroma, glass, od
+from coverslip.tissue.colour import chroma, glass, relative_to
 from coverslip.tissue.find import mask_grid
 from coverslip.tissue.overview import Grid, Piece, Window, enlarge, grid_near, overview, worked
 from coverslip.tissue.quality.cells import SCORES, Quality, summarise
@@ -108,15 +108,15 @@ def _around(slide: Slide, tissue: Tissue) -> Around:
     grid = grid_near(slide, AROUND_MPP)
     rgb, _ = overview(slide, grid)
     background, _ = glass(rgb)
-    relative = od(rgb) - background
+    relative = relative_to(rgb, background)
     inside = enlarge(tissue.mask, _grid_of(tissue), grid, Window(0, 0, *grid.size)) & (
         relative.mean(axis=2) > 0.02
     )
     if not inside.any():
-        return Around(grid, background, 0.1, 0.1, 1.0)
+        return Around(background, 0.1, 0.1, 1.0)
     colour = chroma(relative) / np.maximum(relative.mean(axis=2), 0.02)
     red, pink, grey = (float(np.median(v[inside])) for v in (relative[..., 0], pink_of(relative), colour))
-    return Around(grid, background, max(red, 0.06), max(pink, 0.06), grey)
+    return Around(background, max(red, 0.06), max(pink, 0.06), grey)
 
 
 def _grid_of(tissue: Tissue) -> Grid:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.slides.slide import Slide
-from coverslip.tissue.colour import inks, od
-from coverslip.tissue.overview import Grid, Piece, Window, enlarge, windows, worked
+from coverslip.tissue.colour import inks, part_of, relative_to
+from coverslip.tissue.overview import Grid, Piece, Window, shares, windows, worked
 from coverslip.tissue.shapes import closing, disk, keep_large, touching
 from coverslip.tissue.tissue import Tissue
 
@@ -41,13 +41,12 @@ DEPTH = 100.0
 
 
 class Around(NamedTuple):
-    """What the whole slide looks like: the glass's density (h, w, 3) on `grid`, and typical tissue.
+    """What the whole slide looks like: the glass's density (a coarse raster), and typical tissue.
 
     `red` is the tissue's median density in red, which haematoxylin makes; `pink` the median of green less
     what haematoxylin adds to it, which eosin makes.
     """
 
-    grid: Grid
     background: NDArray[np.float32]
     red: float
     pink: float
@@ -106,7 +105,8 @@ def find_marks(slide: Slide, tissue: Tissue, grid: Grid, around: Around) -> Mark
 
 def hints(piece: Piece, grid: Grid, around: Around, um: float) -> Hints:
     """Work out what each pixel of a window could be."""
-    relative = od(piece.pixels) - enlarge(around.background, around.grid, grid, piece.window)
+    field = part_of(around.background, shares(piece.window, grid))
+    relative = relative_to(piece.pixels, field)
     depth = np.clip(relative.mean(axis=2) * DEPTH, 0, 255).astype(np.uint8)
     return Hints(_ink(relative, around, um), _fold(relative, around, um), _ring(relative), depth)
 
@@ -179,24 +179,23 @@ def ribbons(fold: NDArray[np.uint8], depth: NDArray[np.uint8], um: float) -> NDA
     width = np.maximum(2 * half, 1)
     long = area / width
     keep = (long * um >= 80) & (long >= 2.2 * width) & (long <= 2.0 * reach) & (sure >= 0.3 * area)
-    keep &= _stands_out(np.asarray(labels), shape, depth, um) >= FOLD_DARKER
     keep[0] = False
+    for number in np.flatnonzero(keep):
+        x, y, wide, high = stats[number, :4]
+        margin = round(50 / um) + 1
+        box = np.s_[max(0, y - margin) : y + high + margin, max(0, x - margin) : x + wide + margin]
+        here = np.asarray(labels[box] == number)
+        keep[number] = _stands_out(here & shape[box], here, depth[box], um) >= FOLD_DARKER
     return np.asarray(shape & keep[labels], bool)
 
 
 def _stands_out(
-    labels: NDArray[Any], shape: NDArray[np.bool_], depth: NDArray[np.uint8], um: float
-) -> NDArray[np.float64]:
-    """Return by label how many times denser a shape is than the tissue 12 to 50 µm away from it."""
-    count = int(labels.max()) + 1
-    grown = cv2.dilate(labels.astype(np.float32), disk(50 / um)).astype(np.intp)
-    beside = (cv2.dilate((labels > 0).astype(np.uint8), disk(12 / um)) == 0) & (grown > 0) & (depth > 4)
-
-    def mean(places: NDArray[np.bool_], owner: NDArray[Any]) -> NDArray[np.float64]:
-        total = np.bincount(owner[places], depth[places], count)
-        return total / np.maximum(np.bincount(owner[places], minlength=count), 1)
-
-    return mean(shape, labels) / np.maximum(mean(beside, grown), 1)
+    shape: NDArray[np.bool_], near: NDArray[np.bool_], depth: NDArray[np.uint8], um: float
+) -> float:
+    """Return how many times denser a shape is than the tissue 12 to 50 µm away from it."""
+    inner, outer = (cv2.dilate(near.view(np.uint8), disk(reach / um)) for reach in (12, 50))
+    beside = (np.asarray(outer) > np.asarray(inner)) & (depth > 4)
+    return float(depth[shape].mean() / depth[beside].mean()) if beside.any() else 0.0
 
 
 def circles(ring: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
