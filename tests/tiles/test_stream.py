@@ -9,7 +9,7 @@ import threading
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from coverslip.core import Size
@@ -78,6 +78,7 @@ def test_spans_equal_span(start, pixels, scale):
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(stride=32, shift=0, threads=1, runs=False)
 @given(stride=st.integers(30, 64), shift=st.integers(0, 63), threads=st.integers(1, 4), runs=st.booleans())
 def test_each_block_is_decoded_once(slide, stride, shift, threads, runs):
     tiles = place(

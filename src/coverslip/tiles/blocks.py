@@ -61,8 +61,8 @@ class Blocks:
         self.decoded = 0
 
     def sole(self, column: int, row: int) -> bool:
-        """Say whether a single borrowing is left of a block."""
-        return self._uses.item(row, column) == 1
+        """Say whether a block has a single borrowing left and is not decoded yet."""
+        return self._uses.item(row, column) == 1 and (column, row) not in self._blocks
 
     def borrow(self, column: int, row: int) -> Block:
         """Return a block, decoding it if nobody has."""
