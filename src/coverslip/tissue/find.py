@@ -222,8 +222,13 @@ def ink_mask(found: Inks, um: float) -> NDArray[np.bool_]:
 
 def _local(colour: NDArray[np.float32], tissue: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the mean chroma of the tissue around each pixel, 0 far from any."""
-    weight = cv2.GaussianBlur(tissue.astype(np.float32), (0, 0), 4)
-    return np.asarray(cv2.GaussianBlur(colour * tissue, (0, 0), 4) / np.maximum(weight, 1e-3), np.float32)
+    height, width = tissue.shape
+    size = (max(1, width // 4), max(1, height // 4))
+    weight = cv2.resize(tissue.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    total = cv2.resize(colour * tissue, size, interpolation=cv2.INTER_AREA)
+    weight, total = cv2.GaussianBlur(weight, (0, 0), 1), cv2.GaussianBlur(total, (0, 0), 1)
+    mean = (np.asarray(total) / np.maximum(weight, 1e-3)).astype(np.float32)
+    return np.asarray(cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _threshold(colour: NDArray[np.float32], spec: TissueSpec) -> float:

@@ -24,6 +24,12 @@ MARGIN_UM = 200.0
 FLOOR_UM = 28.0
 """Tissue has gaps nearly everywhere, ink has none: the least density in squares as wide as this is ink's."""
 
+CIRCLES = 1536
+"""Pixels along the parts in which circles are sought."""
+
+LARGEST_UM = 1600.0
+"""Bubbles have no larger radius than this."""
+
 RIM = 0.75
 """Share of a bubble's circle that must be seen as a dark line."""
 
@@ -200,18 +206,35 @@ def _stands_out(
 
 def circles(ring: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
     """Fill the circles that thin dark lines make (Hough transform by gradients, Yuen 1990)."""
-    image = cv2.GaussianBlur(ring * np.uint8(255), (0, 0), 1.5)
-    found = cv2.HoughCircles(
-        image, cv2.HOUGH_GRADIENT_ALT, 1.5, 80 / um,
-        param1=150, param2=0.7, minRadius=round(45 / um), maxRadius=round(1600 / um),
-    )  # fmt: skip
     mask = np.zeros(ring.shape, np.uint8)
     near = np.asarray(cv2.dilate(ring, disk(1.0)), np.uint8)
-    for candidate in found.reshape(-1, 3) if found is not None else ():
+    for candidate in _candidates(ring, um):
         seen, (x, y, radius) = _fitted(near, candidate)
         if seen >= RIM:
             cv2.circle(mask, (round(x), round(y)), round(radius * 1.03), 1, cv2.FILLED)
     return mask.view(bool)
+
+
+def _candidates(ring: NDArray[np.uint8], um: float) -> list[NDArray[np.float64]]:
+    """Return circles (x, y, radius), sought in parts that overlap, so that memory stays bounded."""
+    radius = round(LARGEST_UM / um)
+    found: list[NDArray[np.float64]] = []
+    for top in range(0, ring.shape[0], CIRCLES):
+        for left in range(0, ring.shape[1], CIRCLES):
+            y, x = max(0, top - 2 * radius), max(0, left - 2 * radius)
+            part = ring[y : top + CIRCLES + 2 * radius, x : left + CIRCLES + 2 * radius]
+            if not part.any():
+                continue
+            image = cv2.GaussianBlur(part * np.uint8(255), (0, 0), 1.5)
+            given = cv2.HoughCircles(
+                image, cv2.HOUGH_GRADIENT_ALT, 1.5, 80 / um,
+                param1=150, param2=0.7, minRadius=round(45 / um), maxRadius=radius,
+            )  # fmt: skip
+            for circle in np.asarray(given, np.float64).reshape(-1, 3) if given is not None else ():
+                place = circle + np.array([x, y, 0.0])
+                if left <= place[0] < left + CIRCLES and top <= place[1] < top + CIRCLES:
+                    found.append(place)
+    return found
 
 
 def _fitted(ring: NDArray[np.uint8], circle: NDArray[Any]) -> tuple[float, list[float]]:
