@@ -43,7 +43,7 @@ def read_mpp_table(path: str | os.PathLike[str]) -> dict[str, Mpp]:
     """
     table: dict[str, Mpp] = {}
     problems: list[str] = []
-    for line, row in _rows(path, ("slide", "mpp")):
+    for line, row in read_rows(path, ("slide", "mpp")):
         mpp = _mpp(row["mpp"], line, problems)
         if not row["slide"]:
             problems.append(f"line {line}: no slide")
@@ -67,7 +67,7 @@ def read_cohort(path: str | os.PathLike[str]) -> list[CohortRow]:
     """
     rows: dict[str, CohortRow] = {}
     problems: list[str] = []
-    for line, row in _rows(path, ("slide", "path")):
+    for line, row in read_rows(path, ("slide", "path")):
         name, place = row["slide"], row["path"]
         mpp = _mpp(row.get("mpp", ""), line, problems)
         full = place if is_url(place) else str(Path(path).parent / place)
@@ -87,7 +87,14 @@ def read_cohort(path: str | os.PathLike[str]) -> list[CohortRow]:
     return list(rows.values())
 
 
-def _rows(path: str | os.PathLike[str], needed: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+def read_rows(path: str | os.PathLike[str], needed: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV as (line, {column: text}); names are in lower case, nothing is checked but `needed`.
+
+    Raises
+    ------
+    SlideNotFoundError, UsageError
+        When there is no such file, it is not UTF-8 text or lacks a column.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
