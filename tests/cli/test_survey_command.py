@@ -279,7 +279,8 @@ def test_ctrl_c_exits_130_and_the_same_command_goes_on(
     _, err = process.communicate(timeout=30)
     if process.returncode == 0:
         pytest.skip("this machine finished the slide before it could be interrupted")
-    assert (process.returncode, "Traceback" in err) == (130, False), err
+    assert process.returncode == 130, err
+    assert "Traceback" not in err, err
     assert "the same command goes on from here" in err
     said = coverslip("run", "survey", slide, "-o", out, *HERE, "--json")
     assert "tissue" not in json.loads(said.out)["slides"][0]["computed"]

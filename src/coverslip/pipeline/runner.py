@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,9 +132,11 @@ def _work(run: RunFolder, tasks: list[SlideTask], execution: Execution, listener
     found: list[Outcome] = []
     run.log(Event("started", note={"slides": len(tasks), "coverslip": __version__}))
     try:
-        for outcome in outcomes(tasks, execution, tick):
-            found.append(outcome)
-            listener.end(outcome)
+        # closing: workers end at once when something is raised here, not when the generator is collected
+        with closing(outcomes(tasks, execution, tick)) as coming:
+            for outcome in coming:
+                found.append(outcome)
+                listener.end(outcome)
         tick()
     except BaseException:
         with suppress(StoreError):

@@ -58,7 +58,9 @@ def pool_of(execution: Execution) -> Pool:
     return Pool(execution.workers, lambda: _processes(execution.workers))
 
 
-def outcomes(tasks: Sequence[SlideTask], execution: Execution, tick: Callable[[], None]) -> Iterator[Outcome]:
+def outcomes(
+    tasks: Sequence[SlideTask], execution: Execution, tick: Callable[[], None]
+) -> Generator[Outcome, None, None]:
     """Run all tasks and yield their outcomes as they end.
 
     Parameters
