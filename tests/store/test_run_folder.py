@@ -169,8 +169,8 @@ def test_tissue_is_geojson_that_others_read(run: RunFolder) -> None:
 
 def test_map_is_ome_zarr(run: RunFolder) -> None:
     run.put("s", "maps/m", VALUES["maps/lookalike"], provenance=made())
-    ome = json.loads((run.path_of("s", "maps/m") / "zarr.json").read_text())["attributes"]["ome"]
-    assert ome["version"] == "0.5"
+    ome = json.loads((run.path_of("s", "maps/m") / ".zattrs").read_text())
+    assert ome["multiscales"][0]["version"] == ome["image-label"]["version"] == "0.4"
     scale, shift = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
     assert (scale["scale"], shift["translation"]) == ([128.0, 128.0], [10.0, 5.0])
 

@@ -134,7 +134,7 @@ def _from_jpeg(path: Path) -> Any:
 
 
 def _from_zarr(path: Path) -> Any:
-    attributes = json.loads((path / "zarr.json").read_text(encoding="utf-8")).get("attributes", {})
+    attributes = json.loads((path / ".zattrs").read_text(encoding="utf-8"))
     return attributes.get(NAME)
 
 

@@ -1,4 +1,7 @@
-"""Maps of labels as OME-Zarr: a folder that napari, QuPath and zarr read."""
+"""Maps of labels as OME-Zarr: a folder that napari, QuPath and zarr read.
+
+Version 0.4 (Zarr format 2), as `coverslip.tiles.Canvas` writes it, and for the same reason: QuPath reads it.
+"""
 
 from __future__ import annotations
 
@@ -17,15 +20,21 @@ CHUNK = 512
 def _write(paths: tuple[Path, ...], value: LabelMap, header: Header) -> None:
     import zarr
 
-    group = zarr.create_group(store=paths[0], zarr_format=3)
+    group = zarr.create_group(store=paths[0], zarr_format=2)
     chunks = tuple(min(CHUNK, max(1, side)) for side in value.labels.shape)
     array = group.create_array(
-        "0", shape=value.labels.shape, dtype=value.labels.dtype, chunks=chunks, dimension_names=("y", "x")
+        "0",
+        shape=value.labels.shape,
+        dtype=value.labels.dtype,
+        chunks=chunks,
+        fill_value=0,
+        chunk_key_encoding={"name": "v2", "separator": "/"},
     )
     array[:] = value.labels
     about: dict[str, Any] = {
         NAME: header.to_dict(),
-        "ome": {"version": "0.5", "multiscales": [_multiscale(value)], "image-label": _labels(value)},
+        "multiscales": [_multiscale(value)],
+        "image-label": _labels(value),
         "map": {"downsample": value.downsample, "origin": list(value.origin), "names": list(value.names)},
         "mpp": value.mpp,
     }
@@ -38,6 +47,7 @@ def _multiscale(value: LabelMap) -> dict[str, object]:
     unit = {"unit": "micrometer"} if value.mpp else {}
     transforms = [{"type": "scale", "scale": [step, step]}, {"type": "translation", "translation": corner}]
     return {
+        "version": "0.4",
         "name": "labels",
         "axes": [{"name": name, "type": "space", **unit} for name in ("y", "x")],
         "datasets": [{"path": "0", "coordinateTransformations": transforms}],
@@ -46,14 +56,14 @@ def _multiscale(value: LabelMap) -> dict[str, object]:
 
 def _labels(value: LabelMap) -> dict[str, object]:
     named = enumerate(value.names, start=1)
-    return {"properties": [{"label-value": number, "name": name} for number, name in named]}
+    return {"version": "0.4", "properties": [{"label-value": number, "name": name} for number, name in named]}
 
 
 def _read(paths: tuple[Path, ...], _header: Header) -> LabelMap:
     import zarr
 
     try:
-        group = zarr.open_group(paths[0], mode="r")
+        group = zarr.open_group(paths[0], mode="r", zarr_format=2)
         attributes: dict[str, Any] = dict(group.attrs)
         about, mpp = attributes["map"], attributes["mpp"]
         labels = np.asarray(group["0"][:])  # type: ignore[index]
