@@ -281,3 +281,20 @@ def _contradictions(cohort: Cohort) -> Iterator[str]:
     for name in cohort.label_columns:
         for problem in checks.several(cohort.columns, "case", name):
             yield f"{problem} (when {name} describes single slides, say labels_per='slide')"
+
+
+def linked(one: NDArray[np.intp], other: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Return a number per row, (n,), equal where rows are tied by codes of either kind, at any remove.
+
+    Examples
+    --------
+    >>> linked(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 2])).tolist()
+    [0, 0, 0, 1]
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    offset = int(one.max(initial=-1)) + 1
+    nodes = offset + int(other.max(initial=-1)) + 1
+    ties = coo_array((np.ones(len(one)), (one, other + offset)), shape=(nodes, nodes))
+    return np.asarray(connected_components(ties, directed=False)[1], np.int64)[one]

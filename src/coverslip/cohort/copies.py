@@ -37,7 +37,7 @@ class Copies:
     pairs
         int64 (m, 2), the smaller row first.
     likeness
-        float32 (m,): 1 for the same picture, down to 0.5.
+        float32 (m,): 1 for the same picture, down to `least`.
     flat
         int64: rows that show nothing, and were not compared.
     count
@@ -59,21 +59,31 @@ class Copies:
         return np.asarray(connected_components(links, directed=False)[1], np.int64)
 
 
-def find_copies(cohort: Rows) -> Copies:
+def find_copies(cohort: Rows, *, least: float = CORRELATION) -> Copies:
     """Read each row's picture and find those that show the same.
 
     Tiles are compared at any angle, mirrored and enlarged up to 1.8 times; thumbnails of slides by quarter
     turns and mirrors. Neither finds tiles that merely overlap, nor another section of the same block.
+
+    Parameters
+    ----------
+    cohort
+        Tiles or slides.
+    least
+        Correlation of turned copies, 0.3 … 1. To group tiles of unknown sources 0.4 is better: more copies are
+        joined, and at a few wrong joins.
 
     Raises
     ------
     UsageError
         When pictures cannot be read.
     """
-    return copies_of(read_pictures(cohort), turned=not isinstance(cohort, Cohort))
+    return copies_of(read_pictures(cohort), turned=not isinstance(cohort, Cohort), least=least)
 
 
-def copies_of(pictures: Iterable[NDArray[np.uint8]], *, turned: bool = True) -> Copies:
+def copies_of(
+    pictures: Iterable[NDArray[np.uint8]], *, turned: bool = True, least: float = CORRELATION
+) -> Copies:
     """Find copies among pictures.
 
     Parameters
@@ -82,7 +92,16 @@ def copies_of(pictures: Iterable[NDArray[np.uint8]], *, turned: bool = True) -> 
         Batches of uint8 (n, 64, 64, 3).
     turned
         Whether to look at every angle and enlargement; if not, at quarter turns and mirrors.
+    least
+        Correlation of turned copies, 0.3 … 1.
+
+    Raises
+    ------
+    UsageError
+        When `least` is out of range, or pictures have another shape.
     """
+    if not 0.3 <= least <= 1:
+        raise UsageError(f"least {least} is out of range", mend="give 0.3 to 1; below, everything is a copy")
     codes, rings, flat = [np.zeros((0, 8), np.uint64)], [], [np.zeros(0, bool)]
     for batch in pictures:
         if batch.dtype != np.uint8 or batch.ndim != 4 or batch.shape[1:] != (64, 64, 3):
@@ -97,7 +116,7 @@ def copies_of(pictures: Iterable[NDArray[np.uint8]], *, turned: bool = True) -> 
     pairs, bits = near(np.concatenate(codes)[rows], BITS)
     found = [(pairs, (1 - bits / 64).astype(np.float32))]
     if turned and len(rows) > 1:
-        found.append(turned_copies(_joined(rings, rows), CORRELATION))
+        found.append(turned_copies(_joined(rings, rows), least))
     pairs, likeness = _once(np.concatenate([p for p, _ in found]), np.concatenate([v for _, v in found]))
     return Copies(rows[pairs], likeness, np.flatnonzero(is_flat), len(is_flat))
 

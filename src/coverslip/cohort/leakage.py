@@ -65,7 +65,7 @@ class Leakage:
         refuse(
             "the split",
             self.problems,
-            "split by patient, tiles by source; leakage.copies.groups numbers the copies that are found",
+            "split by patient, tiles by source; tiles.with_sources(leakage.copies.groups) joins copies",
         )
 
 

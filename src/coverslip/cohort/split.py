@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from coverslip.cohort.balance import Balanced, balance
 from coverslip.cohort.checks import SPLITS
-from coverslip.cohort.cohort import Rows
+from coverslip.cohort.cohort import Rows, linked
 from coverslip.cohort.labels import Target, as_target
 from coverslip.cohort.splits import Fold, Splits, SplitSpec, spec_record
 from coverslip.core.errors import UsageError
@@ -168,9 +168,6 @@ def _merged(cohort: Rows, by: str, group: str | None) -> NDArray[np.int64] | Non
     """Join groups that share a patient: a patient seen at two sites ties them together."""
     if group is None:
         return None
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
     values = cohort.column(group)
     if (values == "").any():
         raise UsageError(
@@ -178,11 +175,7 @@ def _merged(cohort: Rows, by: str, group: str | None) -> NDArray[np.int64] | Non
             mend=f"fill in {group}, or leave these rows out: cohort.take(rows)",
         )
     units = np.unique(cohort.column(by), return_inverse=True)[1]
-    groups = np.unique(values, return_inverse=True)[1]
-    nodes = int(groups.max()) + 1 + int(units.max()) + 1
-    links = coo_array((np.ones(len(units)), (groups, units + groups.max() + 1)), shape=(nodes, nodes))
-    joined: NDArray[np.int64] = connected_components(links, directed=False)[1].astype(np.int64)
-    return joined[groups]
+    return linked(np.unique(values, return_inverse=True)[1], units)
 
 
 def _wish(spec: SplitSpec) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from coverslip.cohort import checks
-from coverslip.cohort.cohort import MEND, Rows, whole_paths
+from coverslip.cohort.cohort import MEND, Rows, linked, whole_paths
 from coverslip.cohort.table import Table, Text, as_text, read_table, refuse
 from coverslip.core.errors import UsageError
 
@@ -66,6 +67,33 @@ class TileCohort(Rows):
     def unit(self) -> str:
         """``source``."""
         return "source"
+
+    def with_sources(self, groups: ArrayLike) -> TileCohort:
+        """Return a cohort whose sources are joined wherever two of their tiles share a group.
+
+        Parameters
+        ----------
+        groups
+            (n,): for instance `Copies.groups` of a tile set that does not say where its tiles are from.
+
+        Raises
+        ------
+        UsageError
+            When there is not a group per tile.
+
+        Examples
+        --------
+        >>> tiles = TileCohort.read({"path": ["a", "b", "c"], "label": ["x", "x", "y"]}, files=False)
+        >>> tiles.with_sources([0, 0, 1]).column("source").tolist()
+        ['a', 'a', 'c']
+        """
+        codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+        if codes.shape != (len(self),):
+            raise UsageError(f"groups are {np.shape(groups)}: expected one for each of {len(self)} tiles")
+        joined = linked(np.unique(self.columns["source"], return_inverse=True)[1], codes)
+        first = np.unique(joined, return_index=True)[1]
+        columns = {**self.columns, "source": self.columns["source"][first][joined]}
+        return replace(self, columns=columns, notes=(*self.notes, "sources that share a group are joined"))
 
     @property
     def ids(self) -> Text:
