@@ -33,7 +33,19 @@ from coverslip.phantom import PhantomSpec, make, write_slide
 
 ROOT = Path(__file__).parents[1]
 PHANTOM = PhantomSpec(3000, 2400, artefacts=(("blur", 1), ("pen", 1), ("fold", 1), ("bubble", 1)))
-ROOMS = ("slides", "tissue", "stain", "tiles", "measure", "models", "store", "pipeline", "phantom", "core")
+ROOMS = (
+    "slides",
+    "tissue",
+    "stain",
+    "tiles",
+    "measure",
+    "models",
+    "cohort",
+    "store",
+    "pipeline",
+    "phantom",
+    "core",
+)
 MARK = re.compile(r"^<!-- generate: (\w+) -->$", re.MULTILINE)
 
 

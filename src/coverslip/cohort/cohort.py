@@ -27,7 +27,7 @@ FIXED = ("slide", "case", "patient", "path", "site", "scanner", "stain", "mpp", 
 MEND = "mend these lines and read the table again"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
     """What a cohort of slides and one of tiles share: columns of text, labels, a digest.
 
@@ -138,7 +138,7 @@ class Rows:
         refuse(self.name, self.problems(), MEND)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cohort(Rows):
     """Slides, whose they are, and their labels. Made by `Cohort.read`; it cannot change afterwards.
 

@@ -28,7 +28,7 @@ FLAT = 4.0
 GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Copies:
     """Rows that show the same picture.
 
@@ -70,8 +70,8 @@ def find_copies(cohort: Rows, *, least: float = CORRELATION) -> Copies:
     cohort
         Tiles or slides.
     least
-        Correlation of turned copies, 0.3 … 1. To group tiles of unknown sources 0.4 is better: more copies are
-        joined, and at a few wrong joins.
+        Correlation of turned copies, 0.3 … 1. To group tiles of unknown sources 0.4 is better: it joins more
+        copies, at the price of a few wrong joins.
 
     Raises
     ------

@@ -25,7 +25,7 @@ SHOWN = 5
 CONFOUNDERS = ("site", "scanner", "stain")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Leakage:
     """What a check found.
 

@@ -79,7 +79,7 @@ class SplitSpec:
         return least
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fold:
     """Row indices, sorted: none stands in two parts.
 
@@ -117,7 +117,7 @@ class Fold:
         return part
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Splits:
     """Folds of one cohort. Made by `split`, `holdout` or `given`, read by `Splits.load`.
 

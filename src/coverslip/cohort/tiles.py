@@ -20,7 +20,7 @@ PICTURES = frozenset([".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp"]
 FIXED = ("path", "tile", "source", "site", "split")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TileCohort(Rows):
     """Tiles that are files of their own, with labels. Tiles of one source never straddle a split.
 
