@@ -2,9 +2,9 @@
 
     python benchmarks/embed.py SLIDE --encoder resnet18 --backend openvino --precision bf16
 
-Is the model ever kept waiting? Both run in this process, in turn, on the same tiles; the bare model is fed from
-memory, the other reads, embeds and writes features as `coverslip run embed` does. Weights are random unless
-given: speed does not depend on them.
+Is the model ever kept waiting? Both run in this process, in turn, on the same tiles; the bare model is fed
+from memory, the other reads, embeds and writes features as `coverslip run embed` does. Weights are random
+unless given: speed does not depend on them.
 """
 
 from __future__ import annotations
