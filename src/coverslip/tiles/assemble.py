@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from coverslip.core import Size
 from coverslip.core.errors import CorruptTileError, SlideError
-from coverslip.slides.reader import paste
 from coverslip.slides.resample import resample
 from coverslip.tiles.blocks import Blocks
 from coverslip.tiles.plan import Plan, Window
@@ -75,19 +74,16 @@ class Assembler:
                 target.give_up(place - target.start, error.message)
 
     def _from_blocks(self, target: Target, window: Window) -> None:
-        """Read a window and make its tiles: one as it is or resampled, or several cut out of it."""
-        first, last = window.start - target.start, window.stop - target.start
-        plain = self._plan.plain and window.phase == (0.0, 0.0)
-        if plain and last - first == 1:
-            wrong = self._gather(window, target.pixels[first])
+        """Make the tiles of a window: copied out of its blocks, or resampled."""
+        tiles = target.pixels[window.start - target.start : window.stop - target.start]
+        if self._plan.plain and window.phase == (0.0, 0.0):
+            wrong = self._share_out(window, tiles)
         else:
             pixels = self._window(window.height, window.width)
-            wrong = self._gather(window, pixels)
-            if plain:
-                target.pixels[first:last] = side_by_side(pixels, last - first, self._plan.step)
-            else:
+            wrong = self._share_out(window, pixels[None])
+            if not wrong:
                 size = Size(self._size, self._size)
-                target.pixels[first] = resample(pixels, size, self._plan.scale, window.phase)
+                tiles[0] = resample(pixels, size, self._plan.scale, window.phase)
         for column, error in wrong:
             self._give_up(target, window, column, error)
 
@@ -100,26 +96,44 @@ class Assembler:
             if column * wide < x + width and (column + 1) * wide > x:
                 target.give_up(place - target.start, error)
 
-    def _gather(self, window: Window, out: NDArray[np.uint8]) -> list[tuple[int, str]]:
-        """Copy what the blocks hold of a window to `out`; return columns of bad blocks, and what is wrong."""
+    def _share_out(self, window: Window, tiles: NDArray[np.uint8]) -> list[tuple[int, str]]:
+        """Copy what the blocks of a window hold to `tiles` (n, h, w, 3), which lie `Plan.step` pixels apart.
+
+        Returns
+        -------
+        Columns of bad blocks, and what is wrong with them.
+        """
         (wide, tall), level = self._plan.block, self._plan.level
-        x, y, columns, rows = window.x, window.y, window.columns, window.rows
-        one = len(columns) == len(rows) == 1 and out.shape[:2] == (tall, wide)
-        if x < 0 or y < 0 or x + out.shape[1] > level.width or y + out.shape[0] > level.height:
-            out[...] = WHITE
-        elif one and self._blocks.sole(columns[0], rows[0]):
-            error = self._blocks.into(columns[0], rows[0], out)
-            return [] if error is None else [(columns[0], error)]
+        x, y = window.x, window.y
+        inside = x >= 0 <= y and x + window.width <= level.width and y + window.height <= level.height
+        if not inside:
+            tiles[...] = WHITE
         wrong = []
-        for row in rows:
-            for column in columns:
-                block = self._blocks.borrow(column, row)
-                if block.pixels is None:
-                    wrong.append((column, str(block.error)))
-                else:
-                    paste(out, block.pixels, column * wide - x, row * tall - y)
-                self._blocks.give_back(column, row)
+        for row in window.rows:
+            for column in window.columns:
+                at = column * wide - x, row * tall - y
+                error = self._whole(column, row, at, tiles) if inside else None
+                if error is None:
+                    block = self._blocks.borrow(column, row)
+                    if block.pixels is None:
+                        error = block.error
+                    else:
+                        cut(block.pixels, tiles, at, self._plan.step)
+                    self._blocks.give_back(column, row)
+                if error:
+                    wrong.append((column, error))
         return wrong
+
+    def _whole(self, column: int, row: int, at: tuple[int, int], tiles: NDArray[np.uint8]) -> str | None:
+        """Decode a block straight into the tile that it alone fills, and return "" or what went wrong.
+
+        None when there is no such tile.
+        """
+        (wide, tall), (place, off) = self._plan.block, divmod(at[0], self._plan.step)
+        fits = off == 0 and at[1] == 0 and tiles.shape[1:3] == (tall, wide) and 0 <= place < len(tiles)
+        if not fits or self._plan.step < wide or not self._blocks.sole(column, row):
+            return None
+        return self._blocks.into(column, row, tiles[place]) or ""
 
     def _window(self, height: int, width: int) -> NDArray[np.uint8]:
         """Return this thread's scratch array."""
@@ -138,18 +152,32 @@ class Assembler:
             pixels[missing] = WHITE
 
 
-def side_by_side(pixels: NDArray[np.uint8], count: int, step: int) -> NDArray[np.uint8]:
-    """Return a view (count, h, h, 3) of the squares that start `step` pixels apart in `pixels` (h, w, 3).
+def cut(block: NDArray[np.uint8], tiles: NDArray[np.uint8], at: tuple[int, int], step: int) -> None:
+    """Copy a block to all `tiles` (n, h, w, 3) that it touches.
+
+    Parameters
+    ----------
+    at
+        Corner (x, y) of the block, seen from the first tile's; the others follow to the right.
+    step
+        Pixels from one tile to the next.
 
     Examples
     --------
-    >>> side_by_side(np.arange(24, dtype=np.uint8).reshape(2, 4, 3), 3, 1)[:, 0, 0, 0].tolist()
-    [0, 3, 6]
+    >>> tiles = np.zeros((2, 1, 3, 1), np.uint8)
+    >>> cut(np.array([[[1], [2], [3]]], np.uint8), tiles, (1, 0), 2)
+    >>> tiles[..., 0].tolist()
+    [[[0, 1, 2]], [[2, 3, 0]]]
     """
-    height = pixels.shape[0]
-    down, across, sample = pixels.strides
-    shape, strides = (count, height, height, 3), (step * across, down, across, sample)
-    return np.lib.stride_tricks.as_strided(pixels, shape, strides, writeable=False)
+    (left, top), (high, wide) = at, block.shape[:2]
+    count, height, width = tiles.shape[:3]
+    first, last = max(top, 0), min(top + high, height)
+    if first >= last:  # the level ends above the tiles
+        return
+    for place in range(max(0, (left - width) // step + 1), min(count, (left + wide - 1) // step + 1)):
+        shift = left - place * step
+        begin, end = max(shift, 0), min(shift + wide, width)
+        tiles[place, first:last, begin:end] = block[first - top : last - top, begin - shift : end - shift]
 
 
 class Whereabouts(AbstractContextManager["Whereabouts"]):

@@ -16,7 +16,7 @@ from coverslip.slides.slide import Slide
 from coverslip.tiles.grid import Tiles
 
 RUN = 8
-"""Most overlapping neighbours that are cut out of one window."""
+"""Most neighbours that are cut out of one window."""
 
 
 class Spans(NamedTuple):
@@ -116,11 +116,11 @@ class Plan:
     def runs(self) -> NDArray[np.int64]:
         """Where in the order the tiles of each window start, and the end (m + 1,).
 
-        Neighbours that overlap share a window: their common pixels are copied out of the blocks once.
+        Neighbours that touch or overlap share a window: its blocks are asked for once.
         """
         count = len(self.index)
         place = np.arange(count)
-        if self.plain and self.step < self.tiles.spec.size and count:
+        if self.plain and self.step <= self.tiles.spec.size and count:
             x, _, phase_x = self._tile_spans(0)
             y, _, phase_y = self._tile_spans(1)
             joined = np.zeros(count, np.bool_)
