@@ -165,6 +165,23 @@ def test_strong_weak_and_clipped_stain(slide_of, painted):
     assert quality.at(np.array([[1200, 600]]), 200)["saturated"][0] == 0
 
 
+@pytest.mark.parametrize("ink", [(1.6, 0.95, 0.17), (1.5, 0.5, 0.9), (1.1, 1.05, 1.0)])
+def test_a_fine_pen_is_found_and_dense_nuclei_are_not(slide_of, painted, ink):
+    rgb = painted(np.ones((1400, 1400), bool))
+    # a lymph follicle, denser than any marker in all but red
+    cv2.circle(rgb, (1050, 350), 200, (62, 48, 110), cv2.FILLED)
+    stroke = np.zeros(rgb.shape[:2], np.float32)
+    cv2.line(stroke, (200, 250), (900, 1250), 1.0, 72)
+    density = cv2.GaussianBlur(stroke, (0, 0), 5)[..., None] * np.float32(ink)
+    slide = slide_of((rgb * 10**-density).astype(np.uint8), factors=(1, 4))
+    quality = assess(slide, Tissue.from_polygons([shapely.box(0, 0, 1400, 1400)], slide.size, 8.0))
+    corners = np.rint([quality.cells["x"], quality.cells["y"]]).astype(int).T
+    side = round(quality.side_px)
+    under = np.array([stroke[y : y + side, x : x + side].mean() for x, y in corners])
+    assert quality.cells["pen"][under > 0.5].mean() > 0.9
+    assert not quality.cells["pen"][under < 0.05].any()
+
+
 def test_no_tissue_has_no_cells(slide_of, painted):
     slide = slide_of(painted(np.zeros((600, 600), bool)))
     quality = assess(slide, Tissue.from_polygons([], Size(600, 600), 8.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,16 @@ from coverslip.core.errors import StainError, UsageError
 from coverslip.slides.slide import Slide
 from coverslip.tissue.colour import Inks, chroma, glass, illumination, inks, part_of, relative_to
 from coverslip.tissue.overview import (
+    THREADS,
     Grid,
     Piece,
     Window,
     enlarge,
     grid_near,
     overview,
-    pieces,
     shares,
     windows,
+    worked,
 )
 from coverslip.tissue.polygons import polygons_of
 from coverslip.tissue.shapes import bridge, close_gaps, disk, keep_large, keep_thick, touching
@@ -43,8 +45,11 @@ BORDER = 0.4
 INSIDE = 0.25
 """Likewise at the coarse resolution, where a pixel may hold tissue and glass."""
 
-STRIP = 512
-"""Rows of the coarse image whose colours are worked out at once."""
+STRIP = 64
+"""Rows of the coarse image whose colours are worked out at once; few enough for the processor's cache."""
+
+MANY = 1 << 20
+"""Of a larger image every fourth pixel tells the noise of glass."""
 
 METHOD = "chroma-hysteresis"
 
@@ -200,15 +205,19 @@ def _colours(rgb: NDArray[np.uint8], background: NDArray[np.float32]) -> tuple[N
     height, width = rgb.shape[:2]
     colour = np.empty((height, width), np.float32)
     found = Inks(np.empty((height, width), bool), np.empty((height, width), bool))
-    for top in range(0, height, STRIP):
+
+    def work(top: int) -> None:
         rows = slice(top, min(top + STRIP, height))
         field = part_of(background, (0, top / height, 1, rows.stop / height))
-        relative = relative_to(np.ascontiguousarray(rgb[rows]), field)
+        relative = relative_to(rgb[rows], field)
         # unscanned areas that a scanner fills with black
-        relative[cv2.inRange(rgb[rows], (0, 0, 0), (8, 8, 8)) > 0] = 0
+        relative[:, cv2.inRange(rgb[rows], (0, 0, 0), (8, 8, 8)) > 0] = 0
         colour[rows] = chroma(relative)
         for plane, part in zip(found, inks(relative), strict=True):
             plane[rows] = part
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(work, range(0, height, STRIP)))
     return colour, found
 
 
@@ -233,7 +242,8 @@ def _local(colour: NDArray[np.float32], tissue: NDArray[np.bool_]) -> NDArray[np
 
 def _threshold(colour: NDArray[np.float32], spec: TissueSpec) -> float:
     """Return six robust standard deviations above clean glass, at least `spec.faintest`."""
-    plain = colour[colour < spec.seed]
+    sample = colour[::2, ::2] if colour.size > MANY else colour
+    plain = sample[sample < spec.seed]
     if plain.size < 100:
         return spec.faintest
     middle = float(np.median(plain))
@@ -257,10 +267,14 @@ def _refine(slide: Slide, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
     band = (np.asarray(outer) > np.asarray(inner)) & ~coarse.ink
     mask = enlarge(coarse.tissue, coarse.grid, fine, Window(0, 0, *fine.size))
     parts = [part for part in windows(fine, side=REFINE) if _part(band, coarse.grid, fine, part).any()]
-    for piece in pieces(slide, fine, parts):
+
+    def work(piece: Piece) -> None:
         x, y, width, height = piece.window
         unsure = enlarge(band, coarse.grid, fine, piece.window)
         np.copyto(mask[y : y + height, x : x + width], _stained(piece, coarse, fine), where=unsure)
+
+    for _ in worked(slide, fine, parts, work):
+        pass
     return mask
 
 

@@ -175,5 +175,6 @@ def enlarge(image: NDArray[Any], source: Grid, target: Grid, window: Window) -> 
     rows = (np.arange(window.height) + window.y + 0.5) * ratio
     x = np.minimum(columns.astype(np.intp), image.shape[1] - 1)
     y = np.minimum(rows.astype(np.intp), image.shape[0] - 1)
-    result: NDArray[Any] = image[y][:, x]
+    # rows last: they are copied whole, and the result lies in memory as other code expects it, row by row
+    result: NDArray[Any] = np.take(np.take(image[y[0] : y[-1] + 1], x, axis=1), y - y[0], axis=0)
     return result

@@ -6,6 +6,8 @@ A mask's pixel ``(column, row)`` covers ``[column, column + 1) × [row, row + 1)
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 GRID = 1.0
 """Vertices lie on whole level-0 pixels, so that a polygon reads back from text exactly as it was."""
 
+
+THREADS = 2
+"""Threads that work on pieces; the result does not depend on it."""
 
 SQUARE = 1.42
 """Mitre limit that keeps right angles and cuts sharper ones."""
@@ -52,38 +57,51 @@ def polygons_of(mask: NDArray[np.bool_], downsample: float, tolerance: float = 0
     import shapely
 
     traced = _traced(mask)
-    if not traced:
-        return ()
-    # a bridge one pixel wide is traced as a line: widening by half a pixel gives it back its area
-    wide = {"join_style": "mitre", "mitre_limit": SQUARE, "cap_style": "square"}
-    edges = shapely.buffer(_valid(traced), 0.5, **wide)
-    scaled = shapely.transform(edges, lambda points: (points + 0.5) * downsample)
-    return _snapped(shapely.simplify(scaled, tolerance) if tolerance else scaled)
+
+    def outline(shapes: NDArray[Any]) -> list[Polygon]:
+        # a bridge one pixel wide is traced as a line: widening by half a pixel gives it back its area
+        wide = shapely.buffer(shapes, 0.5, cap_style="square", join_style="mitre", mitre_limit=SQUARE)
+        scaled = shapely.transform(wide, lambda points: (points + 0.5) * downsample)
+        return _snapped(shapely.simplify(scaled, tolerance) if tolerance else scaled)
+
+    shapes = _thin_mended(traced)
+    shapes = shapes[np.argsort(-shapely.get_num_coordinates(shapes), kind="stable")]
+    with ThreadPoolExecutor(THREADS) as pool:
+        found = pool.map(outline, [shapes[first::THREADS] for first in range(THREADS)])
+        return _ordered([part for parts in found for part in parts])
 
 
 def tidy(shapes: Sequence[Any] | NDArray[Any]) -> tuple[Polygon, ...]:
     """Merge what overlaps, snap to whole level-0 pixels, and return valid polygons, largest first."""
     import shapely
 
-    return _snapped(shapely.union_all(shapely.make_valid(np.asarray(shapes, object))))
+    return _ordered(_snapped(shapely.union_all(shapely.make_valid(np.asarray(shapes, object)))))
 
 
-def _snapped(shapes: Any) -> tuple[Polygon, ...]:
+def _snapped(shapes: Any) -> list[Polygon]:
     """Snap shapes that do not overlap."""
     import shapely
 
-    parts = shapely.get_parts(shapely.set_precision(shapely.get_parts(shapes), GRID))
-    normal = shapely.normalize([part for part in parts if part.geom_type == "Polygon" and not part.is_empty])
-    return tuple(sorted(normal, key=lambda part: (-part.area, part.bounds)))
+    given = shapely.get_parts(shapes)
+    parts = shapely.transform(given, lambda points: np.rint(points / GRID) * GRID)
+    folded = ~shapely.is_valid(parts)
+    parts[folded] = shapely.set_precision(given[folded], GRID)
+    return [part for part in shapely.get_parts(parts) if part.geom_type == "Polygon" and not part.is_empty]
 
 
-def _valid(shapes: Sequence[Any]) -> NDArray[Any]:
-    """Mend shapes whose rings touch themselves or each other; collapsed parts stay as lines."""
+def _ordered(parts: Sequence[Polygon]) -> tuple[Polygon, ...]:
+    import shapely
+
+    return tuple(sorted(shapely.normalize(parts), key=lambda part: (-part.area, part.bounds)))
+
+
+def _thin_mended(shapes: Sequence[Any]) -> NDArray[Any]:
+    """Turn shapes without area into lines. Others that touch themselves are mended by being widened."""
     import shapely
 
     given = np.asarray(shapes, object)
-    broken = ~shapely.is_valid(given)
-    given[broken] = shapely.make_valid(given[broken], method="structure", keep_collapsed=True)
+    thin = shapely.area(given) == 0
+    given[thin] = shapely.make_valid(given[thin], method="structure", keep_collapsed=True)
     return given
 
 
@@ -132,13 +150,14 @@ def rasterise(polygons: Sequence[Polygon], shape: tuple[int, int], downsample: f
     [[0, 1, 1, 0], [0, 0, 0, 0]]
     """
     height, width = shape
-    flips = np.zeros((height, width + 1), np.uint8)
-    rows, crossings = _crossings(_edges(polygons) / downsample, height)
-    columns = np.clip(np.ceil(crossings - 0.5), 0, width).astype(np.intp)
-    places, counts = np.unique(rows * (width + 1) + columns, return_counts=True)
-    flips.reshape(-1)[places[counts % 2 == 1]] = 1
-    filled: NDArray[np.uint8] = np.bitwise_xor.accumulate(flips, axis=1, out=flips)
-    return np.ascontiguousarray(filled[:, :-1]).view(bool)
+    flips = np.zeros((height + 1, width), np.uint8)
+    columns, crossings = _crossings(_edges(polygons) / downsample, width)
+    rows = np.clip(np.ceil(crossings - 0.5), 0, height).astype(np.intp)
+    np.bitwise_xor.at(flips.reshape(-1), rows * width + columns, 1)
+    # row by row is four times as fast as ufunc.accumulate, which goes pixel by pixel
+    for above, row in pairwise(flips):
+        np.bitwise_xor(above, row, out=row)
+    return flips[:-1].view(bool)
 
 
 def _edges(polygons: Sequence[Polygon]) -> NDArray[np.float64]:
@@ -151,13 +170,13 @@ def _edges(polygons: Sequence[Polygon]) -> NDArray[np.float64]:
     return np.stack([points[:-1][same], points[1:][same]], axis=1)
 
 
-def _crossings(edges: NDArray[np.float64], height: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Return row and x of each crossing of an edge with a row's centre line."""
-    ordered = np.where((edges[:, :1, 1] > edges[:, 1:, 1])[..., None], edges[:, ::-1], edges)
+def _crossings(edges: NDArray[np.float64], width: int) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Return column and y of each crossing of an edge with a column's centre line."""
+    ordered = np.where((edges[:, :1, 0] > edges[:, 1:, 0])[..., None], edges[:, ::-1], edges)
     (x0, y0), (x1, y1) = ordered[:, 0].T, ordered[:, 1].T
-    first = np.clip(np.ceil(y0 - 0.5), 0, height).astype(np.intp)
-    count = np.clip(np.ceil(y1 - 0.5), 0, height).astype(np.intp) - first
+    first = np.clip(np.ceil(x0 - 0.5), 0, width).astype(np.intp)
+    count = np.clip(np.ceil(x1 - 0.5), 0, width).astype(np.intp) - first
     edge = np.repeat(np.arange(len(edges)), count)
-    rows = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
-    share = (rows + 0.5 - y0[edge]) / (y1 - y0)[edge]
-    return rows, x0[edge] + share * (x1 - x0)[edge]
+    columns = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+    share = (columns + 0.5 - x0[edge]) / (x1 - x0)[edge]
+    return columns, y0[edge] + share * (y1 - y0)[edge]

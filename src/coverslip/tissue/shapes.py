@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -34,10 +36,43 @@ def keep_large(mask: Mask, pixels: float) -> Mask:
     >>> keep_large(np.array([[1, 0, 1, 1]], bool), 2).astype(int).tolist()
     [[0, 0, 1, 1]]
     """
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    keep = stats[:, cv2.CC_STAT_AREA] >= pixels
-    keep[0] = False
-    return np.asarray(keep[labels], bool)
+    outlines, owners = _outlines(mask)
+    areas = np.array([_within(outline, owner < 0) for outline, owner in zip(outlines, owners, strict=True)])
+    sizes = areas.copy()
+    holes = np.flatnonzero(owners >= 0)
+    np.subtract.at(sizes, owners[holes], areas[holes])
+    return _without(mask, outlines, owners, (owners < 0) & (sizes < pixels))
+
+
+def _outlines(mask: Mask) -> tuple[Sequence[NDArray[Any]], NDArray[np.intp]]:
+    """Trace the pieces (8-connected) and holes of a mask; several times faster than labelling its pixels.
+
+    Returns
+    -------
+    Outlines through the centres of the pieces' pixels, and for each outline -1, or for a hole the number of
+    the outline of the piece around it.
+    """
+    given = np.ascontiguousarray(mask).view(np.uint8)
+    outlines, tree = cv2.findContours(given, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    owners = np.empty(0, np.intp) if tree is None else np.asarray(tree[0][:, 3], np.intp)
+    return outlines, owners
+
+
+def _within(outline: NDArray[Any], whole: bool) -> float:
+    """Count the pixels on and inside an outline, or only inside it (Pick 1899)."""
+    steps = np.abs(np.diff(outline[:, 0], axis=0, append=outline[:1, 0])).max(axis=1).sum()
+    return float(cv2.contourArea(outline)) + 1 + (0.5 if whole else -0.5) * float(steps)
+
+
+def _without(mask: Mask, outlines: Sequence[NDArray[Any]], owners: NDArray[np.intp], drop: Mask) -> Mask:
+    """Return a copy without the pieces to drop, but with what lies in their holes."""
+    result = np.array(mask, bool, order="C")
+    parts = {number: [outlines[number]] for number in np.flatnonzero(drop).tolist()}
+    for number in np.flatnonzero((owners >= 0) & drop[owners]).tolist():
+        parts[int(owners[number])].append(outlines[number])
+    for part in parts.values():
+        cv2.drawContours(result.view(np.uint8), part, -1, 0, cv2.FILLED)
+    return result
 
 
 def keep_thick(mask: Mask, pixels: float) -> Mask:
@@ -57,12 +92,15 @@ def touching(mask: Mask, seeds: Mask) -> Mask:
     count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
     keep = np.zeros(count, bool)
     keep[labels[seeds & mask]] = True
-    keep[0] = False
-    return np.asarray(keep[labels], bool)
+    outlines, owners = _outlines(mask)
+    places = np.array([outline[0, 0] for outline in outlines], np.intp).reshape(-1, 2)
+    return _without(mask, outlines, owners, (owners < 0) & ~keep[labels[places[:, 1], places[:, 0]]])
 
 
 def fill_holes(mask: Mask, pixels: float) -> Mask:
     """Fill holes of fewer pixels than this; gaps that reach the image's edge are no holes.
+
+    What lies in a hole belongs to it: it is filled with all that it holds.
 
     Examples
     --------
@@ -71,14 +109,13 @@ def fill_holes(mask: Mask, pixels: float) -> Mask:
     >>> bool(fill_holes(ring, 2)[1, 1]), bool(fill_holes(ring, 1)[1, 1])
     (True, False)
     """
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((~mask).view(np.uint8), connectivity=4)
-    height, width = mask.shape
-    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
-    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
-    inside = (left > 0) & (top > 0) & (right < width) & (bottom < height)
-    fill = inside & (stats[:, cv2.CC_STAT_AREA] < pixels)
-    fill[0] = False
-    return np.asarray(mask | fill[labels], bool)
+    outlines, owners = _outlines(mask)
+    holes = (outline for outline, owner in zip(outlines, owners, strict=True) if owner >= 0)
+    result = np.array(mask, bool, order="C")
+    for hole in holes:
+        if _within(hole, False) < pixels:
+            cv2.drawContours(result.view(np.uint8), [hole], -1, 1, cv2.FILLED)
+    return result
 
 
 def closing(mask: Mask, radius: float) -> Mask:
@@ -118,13 +155,16 @@ def close_gaps(mask: Mask, width: float, pixels: float) -> Mask:
     gaps = filled & ~mask
     count, labels = cv2.connectedComponents(gaps.view(np.uint8), connectivity=4)
     beside = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]], np.uint8)
-    open_to = cv2.filter2D((~filled).view(np.uint8), -1, beside, borderType=cv2.BORDER_CONSTANT)
-    wall = cv2.filter2D(mask.view(np.uint8), -1, beside, borderType=cv2.BORDER_CONSTANT)
-    opening = np.bincount(labels[gaps], open_to[gaps], count)
-    walls = np.bincount(labels[gaps], wall[gaps], count)
-    keep = opening < 0.25 * walls
-    keep[0] = False
-    return np.asarray(mask | keep[labels], bool)
+    places = np.flatnonzero(gaps)
+    owners = labels.reshape(-1)[places]
+    open_to, wall = (
+        cv2.filter2D(side.view(np.uint8), -1, beside, borderType=cv2.BORDER_CONSTANT).reshape(-1)[places]
+        for side in (~filled, mask)
+    )
+    keep = np.bincount(owners, open_to, count) < 0.25 * np.bincount(owners, wall, count)
+    result = np.array(mask, bool, order="C")
+    result.reshape(-1)[places] = keep[owners]
+    return result
 
 
 def bridge(mask: Mask, cover: Mask) -> Mask:

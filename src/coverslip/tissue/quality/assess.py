@@ -110,12 +110,12 @@ def _around(slide: Slide, tissue: Tissue) -> Around:
     background, _ = glass(rgb)
     relative = relative_to(rgb, background)
     inside = enlarge(tissue.mask, _grid_of(tissue), grid, Window(0, 0, *grid.size)) & (
-        relative.mean(axis=2) > 0.02
+        relative.mean(axis=0) > 0.02
     )
     if not inside.any():
         return Around(background, 0.1, 0.1, 1.0)
-    colour = chroma(relative) / np.maximum(relative.mean(axis=2), 0.02)
-    red, pink, grey = (float(np.median(v[inside])) for v in (relative[..., 0], pink_of(relative), colour))
+    colour = chroma(relative) / np.maximum(relative.mean(axis=0), 0.02)
+    red, pink, grey = (float(np.median(v[inside])) for v in (relative[0], pink_of(relative), colour))
     return Around(background, max(red, 0.06), max(pink, 0.06), grey)
 
 

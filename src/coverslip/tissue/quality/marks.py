@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.slides.slide import Slide
-from coverslip.tissue.colour import inks, part_of, relative_to
+from coverslip.tissue.colour import chroma, inks, part_of, relative_to
 from coverslip.tissue.overview import Grid, Piece, Window, shares, windows, worked
 from coverslip.tissue.shapes import closing, disk, keep_large, touching
 from coverslip.tissue.tissue import Tissue
@@ -23,6 +23,9 @@ MARGIN_UM = 200.0
 
 FLOOR_UM = 28.0
 """Tissue has gaps nearly everywhere, ink has none: the least density in squares as wide as this is ink's."""
+
+NARROW_UM = 12.0
+"""Likewise for the strokes of a fine pen, in ink too dense to be taken for a nucleus."""
 
 CIRCLES = 1536
 """Pixels along the parts in which circles are sought."""
@@ -81,7 +84,7 @@ class Hints(NamedTuple):
 
 def pink_of(relative: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return green density less haematoxylin's share of it (its green is 1.13 of its red)."""
-    return relative[..., 1] - np.float32(1.13) * relative[..., 0]
+    return np.asarray(relative[1] - np.float32(1.13) * relative[0], np.float32)
 
 
 def find_marks(slide: Slide, tissue: Tissue, grid: Grid, around: Around) -> Marks:
@@ -113,16 +116,14 @@ def hints(piece: Piece, grid: Grid, around: Around, um: float) -> Hints:
     """Work out what each pixel of a window could be."""
     field = part_of(around.background, shares(piece.window, grid))
     relative = relative_to(piece.pixels, field)
-    depth = np.clip(relative.mean(axis=2) * DEPTH, 0, 255).astype(np.uint8)
+    depth = np.clip(relative.mean(axis=0) * DEPTH, 0, 255).astype(np.uint8)
     return Hints(_ink(relative, around, um), _fold(relative, around, um), _ring(relative), depth)
 
 
 def _ink(relative: NDArray[np.float32], around: Around, um: float) -> NDArray[np.uint8]:
-    side = max(3, round(FLOOR_UM / um))
-    element = np.ones((side, side), np.uint8)
-    floor = np.asarray(cv2.morphologyEx(relative, cv2.MORPH_OPEN, element), np.float32)
+    floor = _floor(relative, max(3, round(FLOOR_UM / um)))
     sure = inks(floor)
-    red, green, blue = cv2.split(floor)
+    red, green, blue = floor
     depth = (red + green + blue) / 3
     spread = cv2.max(cv2.max(red, green), blue) - cv2.min(cv2.min(red, green), blue)
     blueish = (red > 1.5 * blue) & (red > 0.35)
@@ -132,17 +133,36 @@ def _ink(relative: NDArray[np.float32], around: Around, um: float) -> NDArray[np
     core = sure.coloured | (grey & (spread < surely * depth))
     core |= blueish & (red > 1.03 * green) & (red > 1.6 * blue) & (red > 0.6)
     perhaps = core | red_ink | (blueish & (red > 0.95 * green)) | (grey & (spread < maybe * depth))
-    return perhaps.astype(np.uint8) + core
+    return np.asarray(np.maximum(perhaps.astype(np.uint8) + core, _narrow_ink(relative, um)), np.uint8)
+
+
+def _floor(relative: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """Return what every square of this side around a pixel has at least in one of its places (opening)."""
+    element = np.ones((side, side), np.uint8)
+    planes = [cv2.morphologyEx(plane, cv2.MORPH_OPEN, element) for plane in relative]
+    return np.stack(planes).astype(np.float32, copy=False)
+
+
+def _narrow_ink(relative: NDArray[np.float32], um: float) -> NDArray[np.uint8]:
+    """Find strokes of a few pixels: denser in red than nuclei ever are, or black."""
+    red, green, blue = floor = _floor(relative, max(2, round(NARROW_UM / um)))
+    depth = (red + green + blue) / 3
+    spread = chroma(floor)
+    black = (depth > 0.5) & (spread < 0.2 * depth)
+    black |= (cv2.min(red, blue) > 0.6) & (spread < 0.35 * depth)
+    core = ((red > 0.8) & inks(floor).coloured) | black
+    perhaps = core | ((red > 0.8) & (red > green) & (red > 1.6 * blue))
+    return np.asarray(perhaps.astype(np.uint8) + core, np.uint8)
 
 
 def _fold(relative: NDArray[np.float32], around: Around, um: float) -> NDArray[np.uint8]:
     """Find where both stains are much stronger than beside (top-hat): a fold lays tissue on tissue."""
     side, wide = max(2, round(16 / um)), max(5, round(FOLD_UM / um))
     rises, factors = [], []
-    seen = (relative.mean(axis=2) > 0.04).astype(np.float32)
+    seen = (relative.mean(axis=0) > 0.04).astype(np.float32)
     share = np.maximum(cv2.blur(seen, (2 * wide, 2 * wide)), 0.02)
-    for plane in (relative[..., 0], pink_of(relative)):
-        smooth = cv2.blur(np.ascontiguousarray(plane), (side, side))
+    for plane in (relative[0], pink_of(relative)):
+        smooth = cv2.blur(plane, (side, side))
         rises.append(smooth - cv2.morphologyEx(smooth, cv2.MORPH_OPEN, np.ones((wide, wide), np.uint8)))
         mean = cv2.blur(smooth * seen, (2 * wide, 2 * wide)) / share
         factors.append(smooth / np.maximum(mean, 0.03))
@@ -155,10 +175,10 @@ def _fold(relative: NDArray[np.float32], around: Around, um: float) -> NDArray[n
 
 def _ring(relative: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Find thin lines that are dark in all channels alike, as the rim of a bubble is."""
-    red, green, blue = cv2.split(relative)
+    red, green, blue = relative
     low, depth = cv2.min(cv2.min(red, green), blue), (red + green + blue) / 3
     line = low - cv2.morphologyEx(low, cv2.MORPH_OPEN, disk(4.0))
-    return ((line > 0.1) & (low > 0.7 * depth)).astype(np.uint8)
+    return np.asarray((line > 0.1) & (low > 0.7 * depth), np.uint8)
 
 
 def strokes(ink: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
