@@ -19,17 +19,6 @@ from coverslip.models.network import build, normalised, sample_tiles  # noqa: E4
 TILES = sample_tiles(encoder_card("resnet18"), 5)
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Random ResNet-18 weights: small, and no hub is needed."""
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
-    save_file(timm.create_model("resnet18", num_classes=0).state_dict(), path)
-    return str(path)
-
-
 def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
 

@@ -23,16 +23,6 @@ from coverslip.tiles import GridSpec, lay, stream  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "resnet18.safetensors"
-    save_file(timm.create_model("resnet18", num_classes=0).state_dict(), path)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
 def slide_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     phantom = make(PhantomSpec(width=1800, height=1500, tissue_share=0.5), seed=3)
     return write_slide(phantom, tmp_path_factory.mktemp("slides") / "one.svs")
