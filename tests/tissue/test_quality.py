@@ -17,7 +17,9 @@ from coverslip.phantom import make, varied
 from coverslip.slides import open_slide
 from coverslip.tissue import Tissue, find_tissue
 from coverslip.tissue.quality import FLAGS, Quality, QualitySpec, assess
+from coverslip.tissue.quality.assess import _sums
 from coverslip.tissue.quality.sharpness import contrast, focus
+from coverslip.tissue.tissue import table_sum
 
 
 def cells_of(columns, rows, side=100.0, tissue=1.0, **raised):
@@ -180,6 +182,16 @@ def test_a_fine_pen_is_found_and_dense_nuclei_are_not(slide_of, painted, ink):
     under = np.array([stroke[y : y + side, x : x + side].mean() for x, y in corners])
     assert quality.cells["pen"][under > 0.5].mean() > 0.9
     assert not quality.cells["pen"][under < 0.05].any()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 999), reach=st.floats(2.0, 60.0))
+def test_sums_by_bands_of_rows_are_those_of_one_table(seed, reach):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (1200, 90)).astype(np.uint8)
+    places = rng.random((200, 2)) * (90, 1200)
+    expected = table_sum(cv2.integral(image), places, reach)
+    assert _sums(image, places, reach) == pytest.approx(expected, abs=1e-3)
 
 
 def test_no_tissue_has_no_cells(slide_of, painted):

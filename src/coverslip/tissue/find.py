@@ -49,7 +49,7 @@ STRIP = 64
 """Rows of the coarse image whose colours are worked out at once; few enough for the processor's cache."""
 
 MANY = 1 << 20
-"""Of a larger image every fourth pixel tells the noise of glass."""
+"""Of a larger image every fourth pixel tells what is typical."""
 
 METHOD = "chroma-hysteresis"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Mask = NDArray[np.bool_]
+Box = tuple[slice, slice]
 
 
 @lru_cache(maxsize=32)
@@ -75,6 +76,43 @@ def _without(mask: Mask, outlines: Sequence[NDArray[Any]], owners: NDArray[np.in
     return result
 
 
+def each_piece(mask: Mask, margin: int, least: float = 0) -> Iterator[tuple[Box, Mask]]:
+    """Cut out the connected pieces of a mask one by one, so that work on them needs little memory.
+
+    Parameters
+    ----------
+    margin
+        Pixels around each piece, as far as the mask reaches.
+    least
+        Pieces whose box has a shorter diagonal are passed over.
+
+    Yields
+    ------
+    The slices (rows, columns) of the piece's surroundings, and the piece alone on them.
+
+    Examples
+    --------
+    >>> mask = np.array([[1, 0, 0, 0], [0, 0, 0, 1]], bool)
+    >>> [(rows.start, columns.start, piece.shape) for (rows, columns), piece in each_piece(mask, 1)]
+    [(0, 2, (2, 2)), (0, 0, (2, 2))]
+    """
+    outlines, owners = _outlines(mask)
+    parts = {number: [outlines[number]] for number in np.flatnonzero(owners < 0).tolist()}
+    for number in np.flatnonzero(owners >= 0).tolist():
+        parts[int(owners[number])].append(outlines[number])
+    for part in parts.values():
+        x, y, width, height = cv2.boundingRect(part[0])
+        if np.hypot(width, height) < least:
+            continue
+        left, top = max(0, x - margin), max(0, y - margin)
+        box = (slice(top, y + height + margin), slice(left, x + width + margin))
+        piece = np.zeros(mask[box].shape, np.uint8)
+        cv2.drawContours(piece, part, -1, 1, cv2.FILLED, offset=(-left, -top))
+        for hole in part[1:]:
+            cv2.drawContours(piece, [hole], -1, 1, 1, offset=(-left, -top))
+        yield box, piece.view(bool) & mask[box]
+
+
 def keep_thick(mask: Mask, pixels: float) -> Mask:
     """Keep connected pieces of at least this many pixels that are somewhere three pixels wide."""
     core = cv2.erode(mask.view(np.uint8), disk(1.0)).view(bool)
@@ -89,10 +127,12 @@ def touching(mask: Mask, seeds: Mask) -> Mask:
     >>> touching(np.array([[1, 1, 0, 1]], bool), np.array([[0, 1, 0, 0]], bool)).astype(int).tolist()
     [[1, 1, 0, 0]]
     """
-    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
+    outlines, owners = _outlines(mask)
+    # numbers of 16 bits, where they are enough, take half the memory
+    depth = cv2.CV_16U if len(outlines) < 1 << 16 else cv2.CV_32S
+    count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8, ltype=depth)
     keep = np.zeros(count, bool)
     keep[labels[seeds & mask]] = True
-    outlines, owners = _outlines(mask)
     places = np.array([outline[0, 0] for outline in outlines], np.intp).reshape(-1, 2)
     return _without(mask, outlines, owners, (owners < 0) & ~keep[labels[places[:, 1], places[:, 0]]])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from coverslip.slides.slide import Slide
 from coverslip.tissue.colour import chroma, glass, relative_to
-from coverslip.tissue.find import mask_grid
+from coverslip.tissue.find import MANY, mask_grid
 from coverslip.tissue.overview import Grid, Piece, Window, enlarge, grid_near, overview, worked
 from coverslip.tissue.quality.cells import SCORES, Quality, summarise
 from coverslip.tissue.quality.marks import DEPTH, Around, Marks, find_marks, pink_of
@@ -28,6 +29,9 @@ STAINED = 0.03
 
 PARTS = 4
 """Focus is measured in squares of a quarter of a cell's side, and the median kept."""
+
+ROWS = 512
+"""Rows of a mask whose pixels are summed up at once."""
 
 WHITE_GLASS = 252
 """Glass this bright is clipped itself; then white pixels in tissue say nothing."""
@@ -108,10 +112,10 @@ def _around(slide: Slide, tissue: Tissue) -> Around:
     grid = grid_near(slide, AROUND_MPP)
     rgb, _ = overview(slide, grid)
     background, _ = glass(rgb)
-    relative = relative_to(rgb, background)
-    inside = enlarge(tissue.mask, _grid_of(tissue), grid, Window(0, 0, *grid.size)) & (
-        relative.mean(axis=0) > 0.02
-    )
+    step = 2 if rgb.size > 3 * MANY else 1
+    relative = relative_to(np.ascontiguousarray(rgb[::step, ::step]), background)
+    inside = enlarge(tissue.mask, _grid_of(tissue), grid, Window(0, 0, *grid.size))[::step, ::step]
+    inside = inside & (relative.mean(axis=0) > 0.02)
     if not inside.any():
         return Around(background, 0.1, 0.1, 1.0)
     colour = chroma(relative) / np.maximum(relative.mean(axis=0), 0.02)
@@ -187,7 +191,7 @@ def _covered(
     places, reach = corners / grid.downsample, side / grid.downsample
 
     def total(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return table_sum(cv2.integral(image), places, reach)
+        return _sums(image, places, reach)
 
     area = np.maximum(total(inside.view(np.uint8)), 1e-3)
     masks = {"pen": marks.pen, "fold": marks.fold, "bubble": marks.bubble}
@@ -197,6 +201,16 @@ def _covered(
     mean = total(marks.depth * stained) / np.maximum(dense, 1e-3) / DEPTH
     shares["stain"] = np.where(dense >= 0.1 * area, mean, np.nan)
     return {name: values.astype(np.float32) for name, values in shares.items()}
+
+
+def _sums(image: NDArray[np.uint8], places: NDArray[np.float64], reach: float) -> NDArray[np.float64]:
+    """Return the sum of an image over squares, as `table_sum`, with tables of a few rows at a time."""
+    result = np.zeros(len(places))
+    for top in range(0, image.shape[0], ROWS):
+        here = (places[:, 1] >= top) & (places[:, 1] < top + ROWS)
+        table = cv2.integral(image[top : top + ROWS + math.ceil(reach) + 1])
+        result[here] = table_sum(table, places[here] - np.array([0.0, top]), reach)
+    return result
 
 
 __all__: Sequence[str] = ("assess", "flags")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from coverslip.slides.slide import Slide
 from coverslip.tissue.colour import chroma, inks, part_of, relative_to
 from coverslip.tissue.overview import Grid, Piece, Window, shares, windows, worked
-from coverslip.tissue.shapes import closing, disk, keep_large, touching
+from coverslip.tissue.shapes import closing, disk, each_piece, keep_large, touching
 from coverslip.tissue.tissue import Tissue
 
-SIDE = 768
+SIDE = 512
 """Pixels along the windows in which marks are looked for."""
 
 MARGIN_UM = 200.0
@@ -194,25 +194,22 @@ def ribbons(fold: NDArray[np.uint8], depth: NDArray[np.uint8], um: float) -> NDA
     """Keep folds: surely such somewhere, 80 µm long, long for their width, much darker than their sides."""
     grown = touching(fold > 0, fold > 1)
     shape = cv2.morphologyEx(closing(grown, 12 / um).view(np.uint8), cv2.MORPH_OPEN, disk(6 / um)).view(bool)
-    near = closing(shape, 40 / um)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(near.view(np.uint8), connectivity=8)
-    reach = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT])
-    half = np.zeros(count, np.float32)
-    distance = cv2.distanceTransform(near.view(np.uint8), cv2.DIST_L2, 3)
-    np.maximum.at(half, np.asarray(labels[near], np.intp), distance[near])
-    area = np.bincount(labels[shape], minlength=count)
-    sure = np.bincount(labels[shape & (fold > 1)], minlength=count)
-    width = np.maximum(2 * half, 1)
+    result = np.zeros(shape.shape, bool)
+    for box, near in each_piece(closing(shape, 40 / um), round(50 / um) + 1, 40 / um):
+        here = near & shape[box]
+        if _is_ribbon(here, near, fold[box], um) and _stands_out(here, near, depth[box], um) >= FOLD_DARKER:
+            result[box] |= here
+    return result
+
+
+def _is_ribbon(shape: NDArray[np.bool_], near: NDArray[np.bool_], fold: NDArray[np.uint8], um: float) -> bool:
+    """Say whether a shape, smoothed to `near`, is 80 µm long, long for its width and not winding."""
+    rows, columns = np.flatnonzero(near.any(axis=1)), np.flatnonzero(near.any(axis=0))
+    reach = np.hypot(rows[-1] + 1 - rows[0], columns[-1] + 1 - columns[0])
+    width = max(1.0, 2 * float(cv2.distanceTransform(near.view(np.uint8), cv2.DIST_L2, 3).max()))
+    area, sure = int(shape.sum()), int((fold[shape] > 1).sum())
     long = area / width
-    keep = (long * um >= 80) & (long >= 2.2 * width) & (long <= 2.0 * reach) & (sure >= 0.3 * area)
-    keep[0] = False
-    for number in np.flatnonzero(keep):
-        x, y, wide, high = stats[number, :4]
-        margin = round(50 / um) + 1
-        box = np.s_[max(0, y - margin) : y + high + margin, max(0, x - margin) : x + wide + margin]
-        here = np.asarray(labels[box] == number)
-        keep[number] = _stands_out(here & shape[box], here, depth[box], um) >= FOLD_DARKER
-    return np.asarray(shape & keep[labels], bool)
+    return bool(long * um >= 80 and long >= 2.2 * width and long <= 2.0 * reach and sure >= 0.3 * area)
 
 
 def _stands_out(
