@@ -44,11 +44,9 @@ def reference(weights: str) -> np.ndarray:
         ("onnx", "f32", 0.999),
     ],
 )
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_back_ends_agree(
     weights: str, reference: np.ndarray, backend: str, precision: str, least: float
 ) -> None:
-    # third parties' tracing warns of itself; the figures are what counts here
     if backend in ("openvino", "onnx"):
         pytest.importorskip({"openvino": "openvino", "onnx": "onnxruntime"}[backend])
     runtime = Runtime(backend=backend, precision=precision, batch=2)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import MissingExtraError, UsageError
-from coverslip.models.network import normalised, sample_tiles
+from coverslip.models.network import normalised, quietly, sample_tiles
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +39,8 @@ def _export(module: torch.nn.Module, card: ModelCard, runtime: Runtime) -> bytes
     import torch
 
     sample = torch.from_numpy(sample_tiles(card, runtime.batch, runtime.size))
-    program: Any = torch.onnx.export(module, (sample,), dynamo=True, verbose=False)
+    with quietly():
+        program: Any = torch.onnx.export(module, (sample,), dynamo=True, verbose=False)
     model: bytes = program.model_proto.SerializeToString()
     return model
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import MissingExtraError
-from coverslip.models.network import normalised, sample_tiles
+from coverslip.models.network import normalised, quietly, sample_tiles
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +31,7 @@ def engine(network: torch.nn.Module, card: ModelCard, runtime: Runtime) -> Engin
     import torch
 
     sample = torch.from_numpy(sample_tiles(card, runtime.batch, runtime.size))
-    with torch.inference_mode():
+    with torch.inference_mode(), quietly():
         model = openvino.convert_model(
             normalised(network, card), example_input=sample, input=[tuple(sample.shape)]
         )

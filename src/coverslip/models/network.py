@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,6 +147,15 @@ def normalised(network: torch.nn.Module, card: ModelCard) -> torch.nn.Module:
             return features
 
     return Normalised().eval()
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Keep off stderr what torch says of its own tracing, which a user can do nothing about."""
+    with warnings.catch_warnings():
+        for kind in (FutureWarning, DeprecationWarning, UserWarning):
+            warnings.simplefilter("ignore", kind)
+        yield
 
 
 def sample_tiles(card: ModelCard, batch: int, size: int | None = None) -> NDArray[np.uint8]:
