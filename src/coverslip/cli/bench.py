@@ -9,23 +9,42 @@ import click
 
 from coverslip.cli.info import json_option
 from coverslip.cli.output import as_json, table
+from coverslip.core.errors import UsageError
 
-BENCHES = {"engine": "coverslip.tiles.bench"}
-"""Name and module; its ``run(slide)`` returns rows, mappings of the same keys."""
+BENCHES = {"engine": "coverslip.tiles.bench", "ibsi": "coverslip.measure.radiomics.ibsi"}
+"""Name and module; its ``run(input)`` returns rows, mappings of the same keys.
+
+A row whose ``agrees`` is false makes the command end with 1."""
+
+INPUTS = {"engine": "slide", "ibsi": "data"}
+"""The option that a bench takes its input from."""
 
 
 @click.command()
 @click.argument("name", type=click.Choice(sorted(BENCHES)))
-@click.option("--slide", help="A slide of yours; by default a phantom is made.")
+@click.option("--slide", help="engine: a slide of yours; by default a phantom is made.")
+@click.option("--data", help="ibsi: the folder with the initiative's phantom and reference values.")
 @json_option
-def bench(name: str, slide: str | None, in_json: bool) -> None:
-    """Measure how fast NAME is here, with the floor beside each figure."""
-    rows = import_module(BENCHES[name]).run(slide)
+@click.pass_context
+def bench(context: click.Context, name: str, in_json: bool, **inputs: str | None) -> None:
+    """Re-run the published table NAME here.
+
+    engine: how fast tiles are read, with the floor beside each figure. ibsi: radiomics of the digital phantom
+    beside the reference values; ends with 1 if one is off.
+    """
+    needless = [f"--{key}" for key, value in inputs.items() if value is not None and key != INPUTS[name]]
+    if needless:
+        raise UsageError(f"the bench {name} takes no {needless[0]}", mend=f"leave out {needless[0]}")
+    rows = import_module(BENCHES[name]).run(inputs[INPUTS[name]])
     if in_json:
         as_json(rows)
     elif rows:
         table(tuple(rows[0]), [tuple(map(_figure, row.values())) for row in rows])
+    if not all(row.get("agrees", True) for row in rows):
+        context.exit(1)
 
 
 def _figure(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     return f"{value:.4g}" if isinstance(value, float) else value

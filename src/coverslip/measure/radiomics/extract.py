@@ -119,7 +119,7 @@ def radiomics(
     >>> found["statistics", "Mean intensity", ""]
     7.5
     >>> round(found["glcm", "Correlation", "2D, slice-merged"], 3)
-    0.593
+    0.654
     """
     region = Region.of(image, mask, spacing=spacing, within=within)
     wanted = _families(families, region)

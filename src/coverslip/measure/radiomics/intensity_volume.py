@@ -12,7 +12,7 @@ BINS = 1000
 """Steps of the intensity axis where the picture does not hold whole numbers."""
 
 _V = "share of the region with at least {} of the intensity range"
-_I = "lowest intensity that at most {} of the region reach"
+_I = "lowest intensity that at most {} of the region reach; one step above the highest where more hold that"
 
 IVH = (
     Feature("ivh", "Volume at intensity fraction 10 %", "BC2M", "", _V.format("10 %")),
@@ -62,7 +62,7 @@ def intensity_volume_histogram(region: Region, *, step: float | None = None) -> 
             f"steps of {step} over intensities from {low:g} to {high:g}; expected 1 to a million"
         )
     axis = low + step * np.arange(round((high - low) / step) + 2)
-    reach = 1 - np.searchsorted(np.sort(values), axis) / values.size
+    reach = (values.size - np.searchsorted(np.sort(values), axis)) / values.size
     part = (axis - low) / (high - low)
     volume = [float(reach[part >= x - 1e-12].max(initial=0.0)) for x in (0.1, 0.9)]
     intensity = [float(axis[reach <= x + 1e-12].min(initial=axis[-1])) for x in (0.1, 0.9)]

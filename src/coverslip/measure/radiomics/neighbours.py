@@ -32,8 +32,8 @@ AGGREGATIONS = (
 """How texture is brought together.
 
 The first six are of matrices with a direction (GLCM, GLRLM): the mean over slices and directions; matrices
-merged over directions, the mean over slices; merged over slices, the mean over directions; all merged; the mean
-over the 13 directions; all merged. The last three are of the other matrices.
+merged over directions, the mean over slices; merged over slices, the mean over directions; all merged; the
+mean over the 13 directions; all merged. The last three are of the other matrices.
 """
 
 Numbers = dict[str, float]
