@@ -21,9 +21,10 @@ SCRIPTS = Path(__file__).parent / "peers"
 
 def once(python: str, script: str, task: str, passed: list[str]) -> dict:
     """Run one script once and return its row."""
-    with tempfile.TemporaryDirectory() as out:
+    passed = [str(Path(word).resolve()) if Path(word).exists() else word for word in passed]
+    with tempfile.TemporaryDirectory() as out:  # some write logs to where they stand
         command = [python, str(SCRIPTS / f"{script}.py"), task, *passed, "--out", str(Path(out) / "out")]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=out)
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         return {"skipped": f"failed with {done.returncode}: {done.stderr.strip()[-300:]}"}
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     wanted, passed = parser.parse_known_args()
     contenders = {"ours": sys.executable} | dict(peer.split("=", 1) for peer in wanted.peer)
+    contenders = {name: str(Path(python).absolute()) for name, python in contenders.items()}
     rows: dict[str, list[dict]] = {name: [] for name in contenders}
     for _ in range(wanted.rounds):
         for name, python in contenders.items():
