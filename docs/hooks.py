@@ -35,6 +35,7 @@ ROOT = Path(__file__).parents[1]
 PHANTOM = PhantomSpec(3000, 2400, artefacts=(("blur", 1), ("pen", 1), ("fold", 1), ("bubble", 1)))
 ROOMS = (
     "slides",
+    "annotations",
     "tissue",
     "stain",
     "tiles",
