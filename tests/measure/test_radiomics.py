@@ -24,6 +24,7 @@ from coverslip.measure.radiomics import (
     discretise,
     mesh,
     radiomics,
+    resample,
 )
 from coverslip.measure.radiomics.glcm import co_occurrence
 from coverslip.measure.radiomics.glrlm import runs
@@ -325,6 +326,25 @@ def test_within_measures_some_intensities_and_keeps_the_form() -> None:
     assert some["statistics", "Maximum intensity", ""] == 4
 
 
+def test_outliers_are_left_out_of_what_is_within() -> None:
+    image = np.array([[*([10] * 10), *([12] * 10), 60, 900]])
+    region = Region.of(image, np.ones_like(image), spacing=1, within=(0, 100), sigmas=3)
+    assert set(region.values.tolist()) == {10, 12}
+
+
+@given(st.integers(1, 9), st.floats(0.3, 3.0), st.sampled_from([1, 3]))
+def test_a_ramp_stays_a_ramp_on_another_grid(count: int, side: float, order: int) -> None:
+    image = np.linspace(-7.0, 7.0, 29)[None] * np.ones((count, 1))
+    there, mask = resample(image, image > 0, spacing=(2.0, 1.0), to=(2.0, side), order=order)
+    ends = int(np.ceil(6 / side))  # where splines bend to the border
+    middle = there[:, ends:-ends]
+    np.testing.assert_allclose(np.diff(middle), side / 2, atol=0.02 if order == 3 else 1e-9)
+    np.testing.assert_allclose(there, -there[:, ::-1], atol=1e-9)  # the middles coincide
+    assert (
+        abs(mask.sum() * side - count * 14.5) <= count * 1.5 * side
+    )  # a pixel, and what a grid of whole pixels juts out
+
+
 # ------------------------------------------------------------------ bad input
 GOOD = np.arange(16.0).reshape(4, 4)
 HOLE = np.where(GOOD == 5, np.nan, GOOD)
@@ -375,3 +395,5 @@ def test_options_are_checked() -> None:
         radiomics(GOOD, GOOD >= 0, spacing=1.0, discretise=FixedBinSize(0.001))
     with pytest.raises(UsageError, match="under the first bin"):
         radiomics(GOOD, GOOD >= 0, spacing=1.0, discretise=FixedBinSize(1, lowest=3))
+    with pytest.raises(UsageError, match="one side of each for every axis"):
+        resample(GOOD, GOOD >= 0, spacing=(1.0,), to=(2.0, 2.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from coverslip.cli.bench import bench
 from coverslip.core.errors import UsageError
+from coverslip.measure.radiomics import ibsi_ct
 from coverslip.measure.radiomics.ibsi import PHANTOM, REFERENCE, agrees, read_nifti, run
 
 
@@ -25,6 +27,14 @@ def data(test_data: Path) -> Path:
 def test_every_reference_value_of_the_digital_phantom_agrees(data: Path) -> None:
     rows = run(str(data))
     assert len(rows) == 482
+    assert [row for row in rows if not row["agrees"]] == []
+
+
+def test_every_reference_value_of_the_ct_phantom_agrees(data: Path) -> None:
+    if not (data / ibsi_ct.PHANTOM).is_dir():
+        pytest.skip(f"{data} lacks {ibsi_ct.PHANTOM}")
+    rows = ibsi_ct.run(str(data))
+    assert Counter(row["configuration"] for row in rows) == {"A": 346, "B": 346, "C": 209, "D": 210, "E": 210}
     assert [row for row in rows if not row["agrees"]] == []
 
 

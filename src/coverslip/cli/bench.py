@@ -11,26 +11,30 @@ from coverslip.cli.info import json_option
 from coverslip.cli.output import as_json, table
 from coverslip.core.errors import UsageError
 
-BENCHES = {"engine": "coverslip.tiles.bench", "ibsi": "coverslip.measure.radiomics.ibsi"}
+BENCHES = {
+    "engine": "coverslip.tiles.bench",
+    "ibsi": "coverslip.measure.radiomics.ibsi",
+    "ibsi-ct": "coverslip.measure.radiomics.ibsi_ct",
+}
 """Name and module; its ``run(input)`` returns rows, mappings of the same keys.
 
 A row whose ``agrees`` is false makes the command end with 1."""
 
-INPUTS = {"engine": "slide", "ibsi": "data"}
+INPUTS = {"engine": "slide", "ibsi": "data", "ibsi-ct": "data"}
 """The option that a bench takes its input from."""
 
 
 @click.command()
 @click.argument("name", type=click.Choice(sorted(BENCHES)))
 @click.option("--slide", help="engine: a slide of yours; by default a phantom is made.")
-@click.option("--data", help="ibsi: the folder with the initiative's phantom and reference values.")
+@click.option("--data", help="ibsi, ibsi-ct: folder of the initiative's phantoms and reference values.")
 @json_option
 @click.pass_context
 def bench(context: click.Context, name: str, in_json: bool, **inputs: str | None) -> None:
     """Re-run the published table NAME here.
 
-    engine: how fast tiles are read, with the floor beside each figure. ibsi: radiomics of the digital phantom
-    beside the reference values; ends with 1 if one is off.
+    engine: how fast tiles are read, with the floor beside each figure. ibsi, ibsi-ct: radiomics of the
+    digital and of the CT phantom beside the reference values; ends with 1 if one is off.
     """
     needless = [f"--{key}" for key, value in inputs.items() if value is not None and key != INPUTS[name]]
     if needless:

@@ -8,7 +8,7 @@ from coverslip.measure.radiomics.discretise import (
     Levels,
     discretise,
 )
-from coverslip.measure.radiomics.extract import FAMILIES, FEATURES, radiomics
+from coverslip.measure.radiomics.extract import FAMILIES, FEATURES, measure_region, radiomics
 from coverslip.measure.radiomics.feature import MANUAL, Feature, Values
 from coverslip.measure.radiomics.glcm import glcm
 from coverslip.measure.radiomics.glrlm import glrlm
@@ -19,6 +19,7 @@ from coverslip.measure.radiomics.neighbours import AGGREGATIONS, DIMENSIONS
 from coverslip.measure.radiomics.ngldm import ngldm
 from coverslip.measure.radiomics.ngtdm import ngtdm
 from coverslip.measure.radiomics.region import Region
+from coverslip.measure.radiomics.resample import resample
 from coverslip.measure.radiomics.statistics import histogram, statistics
 from coverslip.measure.radiomics.zones import gldzm, glszm
 
@@ -44,9 +45,11 @@ __all__ = [
     "histogram",
     "intensity_volume_histogram",
     "local_intensity",
+    "measure_region",
     "morphology",
     "ngldm",
     "ngtdm",
     "radiomics",
+    "resample",
     "statistics",
 ]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from numpy.typing import ArrayLike
 
 from coverslip.core.errors import UnknownNameError
-from coverslip.measure.radiomics.discretise import Discretise, FixedBinNumber, Levels
+from coverslip.measure.radiomics.discretise import Discretise, FixedBinNumber, FixedBinSize, Levels
 from coverslip.measure.radiomics.discretise import discretise as _discretise
 from coverslip.measure.radiomics.feature import Feature, Values
 from coverslip.measure.radiomics.glcm import GLCM, glcm
@@ -41,7 +41,6 @@ _OF_INTENSITIES: dict[str, Callable[[Region], Values]] = {
     "morphology": morphology,
     "local": local_intensity,
     "statistics": statistics,
-    "ivh": intensity_volume_histogram,
 }
 _OF_LEVELS: dict[str, Callable[[Levels], Values]] = {"histogram": histogram}
 _OF_TEXTURE: dict[str, Callable[..., Values]] = {
@@ -122,12 +121,30 @@ def radiomics(
     0.654
     """
     region = Region.of(image, mask, spacing=spacing, within=within)
+    return measure_region(region, families=families, discretise=discretise, dimensions=dimensions)
+
+
+def measure_region(
+    region: Region,
+    *,
+    families: Sequence[str] | None = None,
+    discretise: Discretise = BINS,
+    dimensions: Sequence[str] | None = None,
+    axis: FixedBinNumber | FixedBinSize | None = None,
+) -> dict[tuple[str, str, str], float]:
+    """Measure a region that has been made already; see `radiomics`.
+
+    `axis` is that of the intensity-volume histogram; see `intensity_volume_histogram`.
+    """
     wanted = _families(families, region)
     where = check_dimensions(dimensions or (("2D",) if region.planar else DIMENSIONS), planar=region.planar)
-    levels = None if set(wanted) <= set(_OF_INTENSITIES) else _discretise(region, discretise)
+    levels = None if set(wanted) <= {*_OF_INTENSITIES, "ivh"} else _discretise(region, discretise)
     result = {}
     for family in wanted:
-        values = _measure(family, region, levels, where)
+        if family == "ivh":
+            values = intensity_volume_histogram(region, discretise=axis)
+        else:
+            values = _measure(family, region, levels, where)
         result.update({(family, name, group): value for (name, group), value in values.items()})
     return result
 

@@ -63,21 +63,25 @@ def run(data: str | None) -> list[dict[str, Any]]:
     UsageError
         A file is missing or is not what it should be.
     """
+    folder = folder_of(data, PHANTOM)
+    image, spacing = read_nifti(folder / PHANTOM / "phantom.nii.gz")
+    mask, _ = read_nifti(folder / PHANTOM / "mask.nii.gz")
+    ours = radiomics(image, mask, spacing=spacing, discretise=AsLevels())
+    return compare(read_reference(folder / REFERENCE, "dig. phantom"), ours)
+
+
+def folder_of(data: str | None, phantom: str) -> Path:
+    """Return the folder, or raise if it lacks the phantom or the reference values."""
     if data is None:
-        raise UsageError(
-            "the bench ibsi needs the initiative's files", mend="coverslip bench ibsi --data DIR"
-        )
+        raise UsageError("this bench needs the initiative's files", mend="say where they are: --data DIR")
     folder = Path(data)
-    missing = [name for name in (f"{PHANTOM}/phantom.nii.gz", f"{PHANTOM}/mask.nii.gz", REFERENCE)
-               if not (folder / name).is_file()]  # fmt: skip
+    wanted = (f"{phantom}/phantom.nii.gz", f"{phantom}/mask.nii.gz", REFERENCE)
+    missing = [name for name in wanted if not (folder / name).is_file()]
     if missing:
         raise UsageError(
             f"{folder} lacks {', '.join(missing)}", mend="get them from https://github.com/theibsi"
         )
-    image, spacing = read_nifti(folder / PHANTOM / "phantom.nii.gz")
-    mask, _ = read_nifti(folder / PHANTOM / "mask.nii.gz")
-    ours = radiomics(image, mask, spacing=spacing, discretise=AsLevels())
-    return compare(read_reference(folder / REFERENCE), ours)
+    return folder
 
 
 def compare(
@@ -119,10 +123,10 @@ def agrees(ours: float, reference: float, tolerance: float | None) -> bool:
     return abs(rounded - reference) <= (tolerance or 0.0) + 1e-9 * max(1.0, abs(reference))
 
 
-def read_reference(path: Path) -> list[dict[str, str]]:
-    """Return the digital phantom's rows of the table of reference values."""
+def read_reference(path: Path, data: str) -> list[dict[str, str]]:
+    """Return the rows of the table that have a value for `data`, such as "dig. phantom" or "config. A"."""
     with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["data"] == "dig. phantom"]
+        return [row for row in csv.DictReader(file) if row["data"] == data and row["value"]]
 
 
 def _identify(row: Mapping[str, str], seen: dict[tuple[str, str], int]) -> tuple[str, str]:

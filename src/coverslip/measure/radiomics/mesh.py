@@ -77,14 +77,15 @@ def _triangles(case: int) -> NDArray[np.float64]:
         while point != start:
             loop.append(point)
             point = following.pop(point)
-        found.append(_fill(np.asarray(loop, np.float64)))
+        found.append(_fill(np.asarray(loop, np.float64), hold=1 if len(inside) <= 4 else -1))
     return np.concatenate(found)
 
 
-def _fill(loop: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the fan of triangles that fills a loop of points (n, 3) and keeps the most inside.
+def _fill(loop: NDArray[np.float64], hold: int) -> NDArray[np.float64]:
+    """Return the fan of triangles that fills a loop of points (n, 3) and holds most.
 
-    Of several, that of least area. The choice does not depend on how the cube is turned.
+    `hold` is 1 for most of the inside, −1 for most of the outside, so that a cube and its opposite get the
+    same surface. Of several, that of least area. The choice does not depend on how the cube is turned.
     """
     fans = []
     for start in range(len(loop)):
@@ -92,7 +93,7 @@ def _fill(loop: NDArray[np.float64]) -> NDArray[np.float64]:
         fans.append(
             np.stack([np.broadcast_to(points[0], (len(loop) - 2, 3)), points[1:-1], points[2:]], axis=1)
         )
-    return max(fans, key=lambda fan: (round(_signed(fan), 9), -round(area(fan), 9)))
+    return max(fans, key=lambda fan: (round(hold * _signed(fan), 9), -round(area(fan), 9)))
 
 
 def _face(inside: set[tuple[int, ...]], axis: int, side: int) -> list[tuple[Point, Point]]:

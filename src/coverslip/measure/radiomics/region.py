@@ -30,6 +30,8 @@ class Region:
         The picture is 2D (d is 1).
     whole
         The picture held whole numbers by its type.
+    within
+        The limits that intensities were held to, if any.
     """
 
     image: NDArray[np.float64]
@@ -38,6 +40,7 @@ class Region:
     spacing: tuple[float, float, float]
     planar: bool
     whole: bool
+    within: tuple[float, float] | None = None
 
     @classmethod
     def of(
@@ -47,6 +50,7 @@ class Region:
         *,
         spacing: float | Sequence[float],
         within: tuple[float, float] | None = None,
+        sigmas: float | None = None,
     ) -> Region:
         """Check and make a region.
 
@@ -61,6 +65,9 @@ class Region:
         within
             Only intensities from the first to the second number, both included, are measured (the manual's
             range re-segmentation); the form stays that of `mask`.
+        sigmas
+            Of these, only intensities at most so many standard deviations from the mean are measured (the
+            manual's outlier filtering; it uses 3).
 
         Raises
         ------
@@ -81,7 +88,7 @@ class Region:
         whole = bool(np.issubdtype(pixels.dtype, np.integer))
         volume = pixels.astype(np.float64).reshape((-1, *pixels.shape[-2:]))
         shape = inside.reshape(volume.shape)
-        return cls(volume, _measured(volume, shape, within), shape, sides, planar, whole)
+        return cls(volume, _measured(volume, shape, within, sigmas), shape, sides, planar, whole, within)
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -114,7 +121,10 @@ def _sides(spacing: float | Sequence[float], axes: int) -> tuple[float, float, f
 
 
 def _measured(
-    volume: NDArray[np.float64], shape: NDArray[np.bool_], within: tuple[float, float] | None
+    volume: NDArray[np.float64],
+    shape: NDArray[np.bool_],
+    within: tuple[float, float] | None,
+    sigmas: float | None,
 ) -> NDArray[np.bool_]:
     bad = np.count_nonzero(~np.isfinite(volume[shape]))
     if bad:
@@ -122,7 +132,12 @@ def _measured(
     mask = shape if within is None else shape & (volume >= within[0]) & (volume <= within[1])
     if not mask.any():
         raise GeometryError(f"no intensity of the region lies within {within}")
+    if sigmas is not None:
+        values = volume[mask]
+        mask = mask & (np.abs(volume - values.mean()) <= sigmas * values.std())
     values = volume[mask]
+    if not values.size:
+        raise GeometryError(f"no intensity of the region lies within {sigmas} standard deviations")
     if values.min() == values.max():
         raise UsageError(
             f"the region has one intensity, {values[0]:g}: its features are not defined",
