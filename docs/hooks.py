@@ -28,6 +28,7 @@ from nbclient import NotebookClient
 from coverslip.cli import main
 from coverslip.core import errors
 from coverslip.measure.pathomics import PATHOMICS
+from coverslip.measure.radiomics import FEATURES
 from coverslip.models import ENCODERS
 from coverslip.phantom import PhantomSpec, make, write_slide
 
@@ -96,6 +97,17 @@ def pathomics() -> str:
     return "\n".join([head, *rows])
 
 
+def radiomics() -> str:
+    """One row per feature of the image biomarker initiative."""
+    rows = [f"| {f.family} | {f.name} | {f.code} | {f.unit} | {_escape(f.definition)} |" for f in FEATURES]
+    head = "| family | feature | IBSI code | unit | definition |\n|---|---|---|---|---|"
+    return "\n".join([f"{len(rows)} features.\n", head, *rows])
+
+
+def _escape(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
 def error_tree() -> str:
     """The tree of errors."""
     return (
@@ -150,6 +162,7 @@ def python_api() -> str:
 GENERATORS = {
     "commands": commands,
     "pathomics": pathomics,
+    "radiomics": radiomics,
     "encoders": encoders,
     "errors": error_tree,
     "stages": stages,

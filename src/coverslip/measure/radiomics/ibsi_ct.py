@@ -25,8 +25,8 @@ PHANTOM = "ibsi1_ct_phantom"
 class Configuration:
     """How the phantom is prepared.
 
-    `plane` and `depth` are the sides of a voxel in mm, None its own; `order` is of the interpolation, `axis` of
-    the intensity-volume histogram. For the rest see `Region.of` and `measure_region`.
+    `plane` and `depth` are the sides of a voxel in mm, None its own; `order` is of the interpolation, `axis`
+    of the intensity-volume histogram. For the rest see `Region.of` and `measure_region`.
     """
 
     name: str
