@@ -309,6 +309,31 @@ def test_the_table_names_what_is_measured() -> None:
     assert all(len(f.code) == 4 and f.definition for f in FEATURES)
 
 
+def test_what_no_pixel_defines_is_nan_and_not_missing() -> None:
+    image = np.arange(36).reshape(6, 6)
+    apart = np.zeros((6, 6), bool)
+    apart[[0, 5], [0, 5]] = True
+    found = radiomics(image, apart, spacing=1.0)
+    textures = {group for _, _, group in found} - {""}
+    assert {(f, n) for f, n, _ in found} == {(f.family, f.name) for f in FEATURES if f.family != "morphology"}
+    assert textures == {"2D, averaged", "2D, slice-merged", "2D"}
+    assert all(isnan(v) for (family, _, _), v in found.items() if family in {"glcm", "ngtdm"})
+    assert found["glszm", "Zone percentage", "2D"] == 1
+
+
+@pytest.mark.parametrize("where", [np.s_[2:3, :, :], np.s_[2:3, 3:4, :], np.s_[2, 3, 4:6]])
+def test_flat_and_thin_regions_have_a_form(where: tuple[slice, ...]) -> None:
+    image = np.arange(7 * 9 * 8).reshape(7, 9, 8)
+    mask = np.zeros(image.shape, bool)
+    mask[where] = True
+    found = radiomics(image, mask, spacing=1.0)
+    assert found["morphology", "Flatness", ""] == 0
+    assert isnan(found["morphology", "Volume density (approximate enclosing ellipsoid)", ""])
+    assert 0 < found["morphology", "Volume (mesh)", ""] < mask.sum()
+    robust = found["statistics", "Intensity-based robust mean absolute deviation", ""]
+    assert isnan(robust) == (mask.sum() == 2)  # nothing lies between the 10th and the 90th percentile of two
+
+
 # ------------------------------------------------------------------ grey levels
 def test_bins_of_a_number_and_of_a_size() -> None:
     region = Region.of([[-3.0, 0.0, 4.9, 5.0, 17.0]], [[1] * 5], spacing=1)
@@ -354,6 +379,8 @@ HOLE = np.where(GOOD == 5, np.nan, GOOD)
     ("image", "mask", "words"),
     [
         (GOOD, np.ones((4, 5)), "shape"),
+        (np.ones((4, 4, 3)), np.ones((4, 4)), "by channel or stain"),
+        (GOOD, HOLE, "the mask holds NaN"),
         (np.ones((4, 4)), np.ones((4, 4)), "one intensity, 1"),
         (HOLE, np.ones((4, 4)), "1 pixels of the region are NaN"),
         (np.ones((2, 2, 2, 3)), np.ones((2, 2, 2, 3)), "4 axes"),

@@ -64,7 +64,7 @@ def glcm(levels: Levels, *, dimensions: Sequence[str] = DIMENSIONS) -> Values:
 
     Slices without a pair are left out of means.
     """
-    return with_direction(levels, dimensions, co_occurrence, features_of)
+    return with_direction(levels, dimensions, co_occurrence, features_of, GLCM)
 
 
 def co_occurrence(levels: Levels, deep: bool) -> NDArray[np.int64]:

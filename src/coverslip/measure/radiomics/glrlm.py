@@ -33,7 +33,7 @@ GLRLM = _RUNS.features
 
 def glrlm(levels: Levels, *, dimensions: Sequence[str] = DIMENSIONS) -> Values:
     """Return the features of grey level run lengths."""
-    return with_direction(levels, dimensions, runs, _RUNS.measure)
+    return with_direction(levels, dimensions, runs, _RUNS.measure, GLRLM)
 
 
 def runs(levels: Levels, deep: bool) -> NDArray[np.int64]:

@@ -80,9 +80,9 @@ def _on_axis(
     if isinstance(how, FixedBinNumber):
         return how.levels(region) - 1, np.arange(1.0, how.bins + 1)
     values = region.values
-    low, high = region.within or (float(values.min()), float(values.max()))
-    if not (np.isfinite(low) and np.isfinite(high)):
-        low, high = float(values.min()), float(values.max())
+    low, high = region.within or (-np.inf, np.inf)
+    low = low if np.isfinite(low) else float(values.min())
+    high = high if np.isfinite(high) else float(values.max())
     width = 1.0 if how is None else how.width
     if (high - low) / width > MOST_STEPS:
         raise UsageError(f"steps of {width:g} from {low:g} to {high:g}; expected at most {MOST_STEPS}")

@@ -6,7 +6,7 @@ steps from running into the next row or slice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import product
 from math import isnan
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from coverslip.core.errors import UsageError
 from coverslip.measure.radiomics.discretise import Levels
-from coverslip.measure.radiomics.feature import Values
+from coverslip.measure.radiomics.feature import Feature, Values
 
 DIMENSIONS = ("2D", "2.5D", "3D")
 """2D: per slice, averaged. 2.5D: within slices, merged over them. 3D: over slices, too."""
@@ -61,8 +61,9 @@ def with_direction(
     dimensions: Sequence[str],
     matrices: Callable[[Levels, bool], NDArray[Any]],
     features: Callable[[NDArray[Any]], Numbers],
+    table: Sequence[Feature],
 ) -> Values:
-    """Return the features of matrices that have a direction, for each aggregation.
+    """Return the features of `table`, of matrices that have a direction, for each aggregation.
 
     `matrices(levels, deep)` gives (slices, directions, n, m) in a plane and (1, directions, n, m) in space.
     """
@@ -79,11 +80,7 @@ def with_direction(
         deep = matrices(levels, True)[0]
         groups["3D, averaged"] = deep
         groups["3D, merged"] = deep.sum(axis=0)[None]
-    return {
-        (name, group): value
-        for group, found in groups.items()
-        for name, value in _mean(features(matrix) for matrix in found if matrix.any()).items()
-    }
+    return _means(groups, features, table)
 
 
 def without_direction(
@@ -91,8 +88,12 @@ def without_direction(
     dimensions: Sequence[str],
     matrices: Callable[[Levels, bool], NDArray[Any]],
     features: Callable[[NDArray[Any]], Numbers],
+    table: Sequence[Feature],
 ) -> Values:
-    """Return the features of matrices without a direction: (slices, n, m) in a plane, (1, n, m) in space."""
+    """Return the features of `table`, of matrices without a direction, for each aggregation.
+
+    `matrices(levels, deep)` gives (slices, n, m) in a plane and (1, n, m) in space.
+    """
     groups: dict[str, NDArray[Any]] = {}
     if {"2D", "2.5D"} & set(dimensions):
         flat = matrices(levels, False)
@@ -100,18 +101,17 @@ def without_direction(
         groups |= {"2.5D": flat.sum(axis=0)[None]} if "2.5D" in dimensions else {}
     if "3D" in dimensions:
         groups["3D"] = matrices(levels, True)
-    return {
-        (name, group): value
-        for group, found in groups.items()
-        for name, value in _mean(features(matrix) for matrix in found if matrix.any()).items()
-    }
+    return _means(groups, features, table)
 
 
-def _mean(found: Iterable[Numbers]) -> Numbers:
+def _means(
+    groups: dict[str, NDArray[Any]], features: Callable[[NDArray[Any]], Numbers], table: Sequence[Feature]
+) -> Values:
     """Return the mean of each feature over the matrices for which it is defined, NaN where it never is."""
-    rows = list(found)
-    result = {}
-    for name in rows[0] if rows else ():
-        defined = [row[name] for row in rows if not isnan(row[name])]
-        result[name] = sum(defined) / len(defined) if defined else float("nan")
-    return result
+    values = {}
+    for group, matrices in groups.items():
+        rows = [features(matrix) for matrix in matrices if matrix.any()]
+        for name in (feature.name for feature in table):
+            defined = [row[name] for row in rows if not isnan(row[name])]
+            values[name, group] = sum(defined) / len(defined) if defined else float("nan")
+    return values

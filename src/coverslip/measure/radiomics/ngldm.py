@@ -36,7 +36,7 @@ NGLDM = _DEPENDENCE.features
 
 def ngldm(levels: Levels, *, dimensions: Sequence[str] = DIMENSIONS) -> Values:
     """Return the features of grey level dependence at distance 1, coarseness 0."""
-    return without_direction(levels, dimensions, dependences, _measure)
+    return without_direction(levels, dimensions, dependences, _measure, NGLDM)
 
 
 def dependences(levels: Levels, deep: bool) -> NDArray[np.int64]:

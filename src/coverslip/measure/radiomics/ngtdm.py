@@ -43,7 +43,7 @@ MOST_COARSE = 1e6
 
 def ngtdm(levels: Levels, *, dimensions: Sequence[str] = DIMENSIONS) -> Values:
     """Return the features of grey tone difference at distance 1; pixels without a neighbour are left out."""
-    return without_direction(levels, dimensions, differences, features_of)
+    return without_direction(levels, dimensions, differences, features_of, NGTDM)
 
 
 def differences(levels: Levels, deep: bool) -> NDArray[np.float64]:

@@ -105,7 +105,12 @@ def _checked(image: NDArray[Any], mask: NDArray[Any]) -> tuple[NDArray[Any], NDA
     if image.dtype.kind not in "biuf":
         raise UsageError(f"the picture is of type {image.dtype}; expected real numbers")
     if mask.shape != image.shape:
-        raise UsageError(f"the mask has shape {mask.shape}, the picture {image.shape}; expected the same")
+        raise UsageError(
+            f"the mask has shape {mask.shape}, the picture {image.shape}; expected the same",
+            mend="measure a colour picture by channel or stain" if image.shape[:2] == mask.shape else None,
+        )
+    if mask.dtype.kind == "f" and not np.isfinite(mask).all():
+        raise UsageError("the mask holds NaN or infinity; expected 0 outside and another number inside")
     inside = mask.astype(bool)
     if not inside.any():
         raise GeometryError("the mask is empty: no pixel to measure", mend="leave the region out")

@@ -212,7 +212,7 @@ def _moments(values: NDArray[np.float64]) -> list[float]:
         p75 - p25,
         np.ptp(values),
         np.abs(away).mean(),
-        np.abs(middle - middle.mean()).mean(),
+        np.abs(middle - middle.mean()).mean() if middle.size else np.nan,  # of two pixels, none is between
         np.abs(values - median).mean(),
         ratio(variance**0.5, mean),
         ratio(p75 - p25, p75 + p25),

@@ -67,7 +67,7 @@ def glszm(levels: Levels, *, dimensions: Sequence[str] = DIMENSIONS) -> Values:
         if set(where) & set(dimensions):
             table, size = sizes(levels, deep)
             features = partial(_SIZES.measure, lengths=size)
-            values |= without_direction(levels, where, lambda *_, table=table: table, features)
+            values |= without_direction(levels, where, lambda *_, table=table: table, features, GLSZM)
     return values
 
 
@@ -76,7 +76,7 @@ def gldzm(levels: Levels, *, dimensions: Sequence[str] = DIMENSIONS) -> Values:
 
     A distance is counted in steps along rows, columns and slices; a pixel on the edge has 1.
     """
-    return without_direction(levels, dimensions, distances, _by_distance)
+    return without_direction(levels, dimensions, distances, _by_distance, GLDZM)
 
 
 def sizes(levels: Levels, deep: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
