@@ -46,27 +46,29 @@ def read(wanted):
 
 
 def embed(wanted):
-    """Tissue, grid and features by the embed recipe, written to a run; the back end as ``name:precision``."""
-    import h5py
+    """Tissue, grid, features, file: what the embed recipe does; the back end as ``name:precision``.
 
-    from coverslip.pipeline import Execution, Recipe, run_recipe
-    from coverslip.slides import find_slides
+    The network is made ready before, as the peers' are.
+    """
+    from coverslip import open_slide
+    from coverslip.models import load_encoder
+    from coverslip.models.encoder import Runtime
+    from coverslip.pipeline.stages.embed import encoded
+    from coverslip.tiles import GridSpec, lay, stream
+    from coverslip.tissue import find_tissue
 
     backend, precision = wanted.backend.split(":")
-    recipe = Recipe.load("embed").with_parameters(
-        {
-            "tiles.mpp": MPP,
-            "embed.encoder": wanted.architecture,
-            "embed.weights": str(wanted.weights),
-            "embed.backend": backend,
-            "embed.precision": precision,
-        }
-    )
+    runtime = Runtime(backend=backend, precision=precision)
+    encoder = load_encoder(wanted.architecture, weights=str(wanted.weights), runtime=runtime)
+    encoder.encode(np.zeros((1, runtime.size, runtime.size, 3), np.uint8))
 
     def work():
-        run_recipe(recipe, find_slides([str(wanted.slide)]), wanted.out, execution=Execution(workers=0))
-        with h5py.File(next(wanted.out.rglob("*.h5"))) as file:
-            return len(file["features"])
+        with open_slide(wanted.slide) as slide:
+            tiles = lay(slide, GridSpec(mpp=MPP, size=runtime.size), find_tissue(slide))
+            batches = encoded(encoder, stream(slide, tiles, batch_size=runtime.batch, threads=1))
+            features = np.concatenate([values for _, values in batches])
+        np.savez(wanted.out, features=features, coords=tiles.xy)
+        return len(features)
 
     return work, "tiles"
 
