@@ -87,5 +87,24 @@ def stain(wanted):
     return work, "tiles"
 
 
+def stitch(wanted):
+    """Tiles of 512 px that overlap by a quarter, four class maps made of their pixels, blended into a map."""
+    from coverslip import open_slide
+    from coverslip.tiles import Canvas, GridSpec, lay, stream
+    from coverslip.tiles.mapfile import MapSpec
+    from coverslip.tissue import find_tissue
+
+    def work():
+        with open_slide(wanted.slide) as slide:
+            tiles = lay(slide, GridSpec(mpp=MPP, size=512, stride=384, edge="pad"), find_tissue(slide))
+            with Canvas(wanted.out / "map.ome.zarr", slide, tiles, MapSpec(("a", "b", "c", "d"))) as canvas:
+                for batch in stream(slide, tiles, batch_size=8):
+                    pixels = batch.pixels.astype(np.float32).transpose(0, 3, 1, 2) / 255
+                    canvas.add(batch.index, np.concatenate([pixels, 1 - pixels[:, :1]], axis=1))
+            return slide.size.width * slide.size.height / 1e6
+
+    return work, "Mpx"
+
+
 if __name__ == "__main__":
-    run({"tissue": tissue, "read": read, "embed": embed, "stain": stain})
+    run({"tissue": tissue, "read": read, "embed": embed, "stain": stain, "stitch": stitch})
