@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from coverslip.slides.reader import pixel_buffer
 from coverslip.tiles.grid import Tiles
 from coverslip.tiles.plan import Plan
 
@@ -42,7 +43,7 @@ def decode_floor(plan: Plan, threads: int) -> Floor:
     shape = (plan.block.height, plan.block.width, 3)
     if jpeg is not None:
         return Floor(f"JPEG decode of its blocks, {threads} threads", _decoding(jpeg, shape, threads))
-    out, reader, level = np.empty(shape, np.uint8), plan.slide.reader, plan.level.index
+    out, reader, level = pixel_buffer(*shape), plan.slide.reader, plan.level.index
     blocks = list(zip(columns.tolist(), rows.tolist(), strict=True))
 
     def read(block: tuple[int, int]) -> None:
@@ -52,7 +53,7 @@ def decode_floor(plan: Plan, threads: int) -> Floor:
 
 
 def _decoding(
-    found: tuple[bytes | None, list[bytes]], shape: tuple[int, ...], threads: int
+    found: tuple[bytes | None, list[bytes]], shape: tuple[int, int, int], threads: int
 ) -> Callable[[], None]:
     """Return the bare decoding of JPEG bytes into a buffer per thread."""
     import threading
@@ -65,7 +66,7 @@ def _decoding(
     def decode(item: bytes) -> None:
         out = getattr(local, "out", None)
         if out is None:
-            out = local.out = np.empty(shape, np.uint8)
+            out = local.out = pixel_buffer(*shape)
         jpeg8_decode(item, tables=tables, colorspace="YCBCR", outcolorspace="RGB", out=out)
 
     return lambda: shared_out(decode, data, threads)
