@@ -17,6 +17,10 @@ EXTRAS = {
     "distributed": ("cluster", "coverslip run --cluster ADDRESS"),
     "s3fs": ("remote", "slides on s3://"),
     "aiohttp": ("remote", "slides on https://"),
+    "torch": ("torch", "coverslip run embed"),
+    "timm": ("torch", "coverslip run embed"),
+    "openvino": ("openvino", "coverslip run embed --backend openvino"),
+    "onnxruntime": ("onnx", "coverslip run embed --backend onnx"),
 }
 
 
