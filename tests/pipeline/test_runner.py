@@ -10,13 +10,23 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import acting
 import pytest
 
 from coverslip.core.errors import StoreError, UsageError
-from coverslip.pipeline import Execution, Listener, Pipeline, Recipe, RunResult, run_recipe, status_of
+from coverslip.pipeline import (
+    Execution,
+    Listener,
+    Pipeline,
+    Recipe,
+    RunResult,
+    run_recipe,
+    status_of,
+    workers,
+)
 from coverslip.slides import find_slides, open_slide
 from coverslip.store import Event, RunFolder
 from coverslip.store.claim import claimed
@@ -316,6 +326,24 @@ def test_a_script_without_a_guard_is_told(slides: Callable[..., Path], tmp_path:
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=60)
     assert 'to mend: put the call under `if __name__ == "__main__":`' in done.stderr
+
+
+@pytest.mark.parametrize("breaks", [1, 99])
+def test_a_pool_that_breaks_while_idle_ends_no_run(
+    slides: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: int
+) -> None:
+    left = [breaks]
+
+    class Idle(ThreadPoolExecutor):
+        def submit(self, *work, **options):
+            left[0] -= 1
+            if left[0] >= 0:
+                raise BrokenExecutor("a worker was killed between two slides")
+            return super().submit(*work, **options)
+
+    monkeypatch.setattr(workers, "_processes", Idle)
+    found = run(slides("a", "b"), tmp_path / "run", execution=Execution(workers=1))
+    assert set(states(found).values()) == {"done" if breaks == 1 else "failed"}
 
 
 def test_workers_cannot_be_fewer_than_none() -> None:

@@ -115,7 +115,9 @@ def _drive(
             try:
                 running[executor.submit(process, waiting[0])] = waiting[0]
             except BrokenExecutor:
-                break  # it broke between two looks; the running ones will say so
+                if not running:  # it broke while idle, so nobody else will say so
+                    broken.append(waiting.popleft())
+                break
             waiting.popleft()
         done, _ = wait(running, timeout=TICK_S, return_when=FIRST_COMPLETED)
         tick()
