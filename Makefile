@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 # Networks need PyTorch, 5 GB with the CUDA libraries it brings; the rest of Coverslip does without.
 $(MODELS): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[torch,openvino,onnx]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,openvino,onnx]'
 	@touch $@
 
 demo: install
@@ -65,7 +65,7 @@ constraints:
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
 	build/constraints/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	build/constraints/bin/python -m pip install --quiet '.[cluster,remote,torch,openvino,onnx]' --group dev
+	build/constraints/bin/python -m pip install --quiet '.[cluster,remote,train,openvino,onnx]' --group dev
 	{ grep '^#' constraints.txt; build/constraints/bin/python -m pip freeze --exclude coverslip; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt
 	rm -rf build/constraints
