@@ -20,6 +20,7 @@ from coverslip.slides.dicom_level import DicomLevel, level_of, optical_paths
 from coverslip.slides.heads import is_dicom
 from coverslip.slides.reader import BlockReader, Facts, levels_of
 from coverslip.slides.source import head_of, is_url
+from coverslip.slides.stored import StoredJpeg
 
 ASSOCIATED = {"LABEL": "label", "OVERVIEW": "macro", "THUMBNAIL": "thumbnail"}
 """Names by flavour, as OpenSlide gives them."""
@@ -111,6 +112,10 @@ class DicomReader(BlockReader):
     def block(self, level: int, column: int, row: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Decode one frame, see `Reader.block`."""
         return self._levels[level].read(column, row, out)
+
+    def stored(self, level: int, column: int, row: int) -> StoredJpeg | None:
+        """Return where a frame's JPEG stream lies, see `coverslip.slides.stored.StoresJpeg`."""
+        return self._levels[level].stored(column, row)
 
     def associated(self, name: str) -> NDArray[np.uint8]:
         """Return an associated image as (h, w, 3)."""

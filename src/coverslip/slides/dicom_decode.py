@@ -111,7 +111,7 @@ def _jpeg8(data: bytes, form: FrameFormat, out: NDArray[Any] | None) -> NDArray[
     if out is None or out.shape != shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
         out = pixel_buffer(*shape)
     colour = form.samples == 3
-    stored = "RGB" if form.photometric == "RGB" and not _says_ycbcr(data) else None
+    stored = "RGB" if form.photometric == "RGB" and not says_ycbcr(data) else None
     imagecodecs.jpeg8_decode(
         data, colorspace=stored if colour else None, outcolorspace="RGB" if colour else "GRAYSCALE",
         out=out if colour else out[..., 0],
@@ -119,7 +119,7 @@ def _jpeg8(data: bytes, form: FrameFormat, out: NDArray[Any] | None) -> NDArray[
     return out
 
 
-def _says_ycbcr(data: bytes) -> bool:
+def says_ycbcr(data: bytes) -> bool:
     """Say whether the stream's own marker says YCbCr, which then holds over the header's RGB."""
     return data[6:10] == b"JFIF" or _adobe_transform(data) == 1
 

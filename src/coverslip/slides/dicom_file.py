@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from coverslip.core.errors import CorruptSlideError, CoverslipError, UnsupportedSlideError
-from coverslip.slides.dicom_decode import FrameFormat
+from coverslip.slides.dicom_decode import JPEG, FrameFormat, says_ycbcr
 from coverslip.slides.source import ByteSource, LocalBytes
+from coverslip.slides.stored import ADOBE_RGB, StoredJpeg
 
 WSI = "1.2.840.10008.5.1.4.1.1.77.1.6"
 """SOP class VL Whole Slide Microscopy Image Storage."""
@@ -27,6 +28,9 @@ ITEM = b"\xfe\xff\x00\xe0"
 DELIMITER = b"\xfe\xff\xdd\xe0"
 UNDEFINED = 0xFFFFFFFF
 ITEM_HEADER = 8
+BASELINE = f"{JPEG}50"
+HEAD = 1024
+"""Bytes of a frame in which its markers of colour lie."""
 
 Frame = tuple[int, int]
 """Offset and length in the file; encapsulated frames with their item headers."""
@@ -63,6 +67,19 @@ class Instance:
     def height(self) -> int:
         """Rows of the total pixel matrix."""
         return int(self.header.TotalPixelMatrixRows)
+
+    def stored(self, index: int) -> StoredJpeg | None:
+        """Return where a frame's JPEG stream lies, or None when it is in another codec or in pieces."""
+        form = self.form
+        if form.syntax != BASELINE or form.samples != 3 or not self.encapsulated:
+            return None
+        offset, length = self.frames[0][index], self.frames[1][index]
+        start = self.source.read(offset, ITEM_HEADER + HEAD)
+        if start[:4] != ITEM or struct.unpack("<I", start[4:8])[0] + ITEM_HEADER != length:
+            return None
+        rgb = form.photometric == "RGB" and not says_ycbcr(start[ITEM_HEADER:])
+        head = ADOBE_RGB if rgb else b""
+        return StoredJpeg(self.source, offset, length, ITEM_HEADER, head, (form.rows, form.columns))
 
     def frame(self, index: int) -> bytes:
         """Return the bytes of a frame, without item headers."""

@@ -15,6 +15,7 @@ from coverslip.core.errors import CorruptSlideError, CorruptTileError, Unsupport
 from coverslip.slides.dicom_decode import decode_frame
 from coverslip.slides.dicom_file import Instance
 from coverslip.slides.reader import paste
+from coverslip.slides.stored import StoredJpeg
 
 NO_FRAME = -1
 
@@ -46,6 +47,17 @@ class DicomLevel:
         pixels = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=2)
         height, width = self.height - row * self.block.height, self.width - column * self.block.width
         return pixels[:height, :width]
+
+    def stored(self, column: int, row: int) -> StoredJpeg | None:
+        """Return where a frame's JPEG stream lies, see `coverslip.slides.stored.StoresJpeg`."""
+        inside = (column + 1) * self.block.width <= self.width and (
+            row + 1
+        ) * self.block.height <= self.height
+        index = row * self.columns + column
+        owner, frame = (part[index] for part in self.where[0])
+        if not inside or len(self.where) > 1 or frame == NO_FRAME:
+            return None
+        return self.instances[owner].stored(frame)
 
     def _frame(self, owner: int, frame: int, out: NDArray[Any] | None) -> NDArray[Any]:
         if frame == NO_FRAME:

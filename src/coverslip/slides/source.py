@@ -15,6 +15,9 @@ PAGE = 1 << 18
 PAGES = 64
 """Pieces of a remote file's structure that are kept."""
 
+NOWAIT: int = getattr(os, "RWF_NOWAIT", 0)
+"""Flag of Linux that makes a read fail rather than wait for a disk; 0 elsewhere."""
+
 
 def is_url(path: str) -> bool:
     """Say whether `path` names a file behind fsspec.
@@ -39,6 +42,10 @@ class ByteSource(Protocol):
 
     def read(self, offset: int, count: int) -> bytes:
         """Return `count` bytes from `offset`; fewer where the file ends."""
+        ...
+
+    def read_at_once(self, offset: int, count: int) -> bytes | None:
+        """Return `count` bytes if they can be had without waiting for a disk or network, else None."""
         ...
 
     def stream(self) -> IO[bytes]:
@@ -75,6 +82,17 @@ class LocalBytes:
         except OSError as error:
             why = "it is closed" if self._descriptor < 0 else error.strerror
             raise SlideError(f"{self.path} cannot be read: {why}", mend="open it again") from error
+
+    def read_at_once(self, offset: int, count: int) -> bytes | None:
+        """Return bytes that the system has in memory; None where it would have to ask the disk."""
+        if not NOWAIT:
+            return None
+        room = bytearray(count)
+        try:
+            found = os.preadv(self._descriptor, [room], offset, NOWAIT)
+        except OSError:  # not in memory, or a file system that cannot tell: `read` says what is wrong
+            return None
+        return bytes(room) if found == count else None
 
     def stream(self) -> IO[bytes]:
         """Return a new seekable stream."""
@@ -127,6 +145,10 @@ class RemoteBytes:
                 mend="the server has no range requests: download the file and open the copy",
             )
         return data
+
+    def read_at_once(self, offset: int, count: int) -> bytes | None:  # noqa: ARG002
+        """Return None: a network is always waited for."""
+        return None
 
     def stream(self) -> IO[bytes]:
         """Return a new seekable stream that keeps the pieces it has fetched."""

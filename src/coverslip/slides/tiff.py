@@ -22,6 +22,7 @@ from coverslip.slides.heads import is_tiff, tiff_kind
 from coverslip.slides.orientation import TURNS, shown_size, stored_window, turned
 from coverslip.slides.reader import BlockReader, Facts, levels_of
 from coverslip.slides.source import ByteSource, open_bytes
+from coverslip.slides.stored import StoredJpeg
 from coverslip.slides.tiff_decode import PALETTE, RGB, YCBCR, check_page
 from coverslip.slides.tiff_facts import VENDORS, Said, kind_of, said_by, scene_names
 from coverslip.slides.tiff_layout import LevelLayout, planes_of
@@ -142,6 +143,10 @@ class TiffReader(BlockReader):
         return self.window(
             level, x, y, Size(min(size.width, whole.width - x), min(size.height, whole.height - y))
         )
+
+    def stored(self, level: int, column: int, row: int) -> StoredJpeg | None:
+        """Return where a block's JPEG stream lies, see `coverslip.slides.stored.StoresJpeg`."""
+        return self._levels[level].stored(column, row) if self._orientation == 1 else None
 
     def window(self, level: int, x: int, y: int, size: Size) -> NDArray[Any]:
         """Read a rectangle of level pixels that lies wholly inside the level, as (h, w, c)."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from coverslip.core.errors import CorruptSlideError, CorruptTileError, UnsupportedSlideError
 from coverslip.slides.codestream import chroma_is_coarse, picture_size, rgb_of_ycbcr
 from coverslip.slides.reader import pixel_buffer
+from coverslip.slides.stored import ADOBE_RGB
 
 Decode = Callable[[bytes, int, NDArray[Any] | None], NDArray[Any]]
 """(bytes, segment index, buffer or None) → array (h, w, samples)."""
@@ -172,6 +173,19 @@ def _jpeg_colours(page: tifffile.TiffPage) -> tuple[int | None, int | None]:
     if page.photometric == YCBCR:
         return None, RGB
     return (None if page.is_jfif else RGB), RGB
+
+
+def jpeg_head(page: tifffile.TiffPage) -> bytes | None:
+    """Return the markers that make the page's tiles JPEG streams of their own: shared tables, colour space.
+
+    None where no such markers would do: tiles that are not 8-bit JPEG of three samples per pixel.
+    """
+    plain = int(page.compression) == 7 and page.bitspersample == 8 and page.jpegheader is None
+    if not plain or page.samplesperpixel != 3 or page.planarconfig != 1:
+        return None
+    tables = page.jpegtables
+    shared = b"" if tables is None else tables[2:-2]  # without the markers of start and end
+    return shared if _jpeg_colours(page)[0] is None else ADOBE_RGB + shared
 
 
 def _any(page: tifffile.TiffPage) -> Decode:

@@ -14,6 +14,7 @@ from coverslip.core import Size
 from coverslip.core.errors import CorruptSlideError, CorruptTileError
 from coverslip.slides.reader import paste
 from coverslip.slides.source import ByteSource
+from coverslip.slides.stored import StoredJpeg
 from coverslip.slides.tiff_decode import (
     DECODE_ERRORS,
     Convert,
@@ -21,6 +22,7 @@ from coverslip.slides.tiff_decode import (
     converter,
     decoder,
     is_raw_rows,
+    jpeg_head,
     segment_shape,
 )
 
@@ -51,6 +53,8 @@ class Plane:
         Where the segments lie; a count of 0 is an empty segment.
     samples
         Per pixel, as shown.
+    jpeg_head
+        What makes a block's bytes a JPEG stream that any program shows; None where nothing can.
     """
 
     source: ByteSource
@@ -67,6 +71,19 @@ class Plane:
     fill: int
     decode: Decode
     convert: Convert | None
+    jpeg_head: bytes | None = None
+
+    def stored(self, column: int, row: int) -> StoredJpeg | None:
+        """Return where a block's JPEG stream lies, see `coverslip.slides.stored.StoresJpeg`."""
+        inside = (column + 1) * self.block.width <= self.size.width
+        inside = inside and (row + 1) * self.block.height <= self.size.height
+        if self.jpeg_head is None or not inside:
+            return None
+        index = row * self.columns + column
+        if self.counts[index] == 0:
+            return None
+        rows_columns = (self.block.height, self.block.width)
+        return StoredJpeg(self.source, *self._place(index), 0, self.jpeg_head, rows_columns)
 
     def read(self, column: int, row: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Decode a block, cut to the size of the picture, as (h, w, samples)."""
@@ -88,20 +105,23 @@ class Plane:
         return int(np.count_nonzero((ends > self.length) | (np.asarray(self.offsets) < 0)))
 
     def _segment(self, index: int, out: NDArray[Any] | None) -> NDArray[Any]:
-        count = self.counts[index]
-        if count == 0:
+        if self.counts[index] == 0:
             return self._empty(index)
-        offset = self.offsets[index]
-        if offset < 0 or offset + count > self.length:
-            raise CorruptTileError(
-                f"segment {index}: bytes {offset} to {offset + count} of {self.length} in the file"
-            )
+        offset, count = self._place(index)
         data = self.source.read(offset, count)
         try:
             pixels = self.decode(data, self.first + index, out)
         except (*DECODE_ERRORS, CorruptTileError) as error:
             raise CorruptTileError(f"segment {index} at byte {offset}: {error}") from error
         return pixels if self.convert is None else self.convert(pixels)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        offset, count = self.offsets[index], self.counts[index]
+        if offset < 0 or offset + count > self.length:
+            raise CorruptTileError(
+                f"segment {index}: bytes {offset} to {offset + count} of {self.length} in the file"
+            )
+        return offset, count
 
     def _empty(self, index: int) -> NDArray[Any]:
         rows = self.block.height // self.strips
@@ -202,6 +222,7 @@ def _plane(
         fill=255 if samples == 3 and dtype == np.uint8 else 0,
         decode=decoder(key),
         convert=convert,
+        jpeg_head=jpeg_head(key) if strips == 1 and key.is_tiled and convert is None else None,
     )
 
 
@@ -259,6 +280,11 @@ class LevelLayout:
     def samples(self) -> int:
         """Number of channels."""
         return sum(plane.samples for plane in self.planes)
+
+    def stored(self, column: int, row: int) -> StoredJpeg | None:
+        """Return where a block's JPEG stream lies, see `coverslip.slides.stored.StoresJpeg`."""
+        only = self.planes[0]
+        return only.stored(column, row) if len(self.planes) == 1 and isinstance(only, Plane) else None
 
     def read(self, column: int, row: int, out: NDArray[Any] | None = None) -> NDArray[Any]:
         """Decode a block of all channels, as (h, w, c)."""
