@@ -6,6 +6,7 @@
 from coverslip.store.folder import RunFolder
 from coverslip.store.graded import GradedTiles
 from coverslip.store.header import Header
+from coverslip.store.kinds.evaluation import Estimate, Evaluation, FoldEvaluation
 from coverslip.store.kinds.stain import SlideStain
 from coverslip.store.log import Event
 from coverslip.store.provenance import Provenance, SlideRoot, fingerprint
@@ -13,9 +14,12 @@ from coverslip.store.values import Derived, Features, FeatureStream, LabelMap, P
 
 __all__ = [
     "Derived",
+    "Estimate",
+    "Evaluation",
     "Event",
     "FeatureStream",
     "Features",
+    "FoldEvaluation",
     "GradedTiles",
     "Header",
     "LabelMap",

@@ -10,6 +10,7 @@ from pathlib import Path
 from coverslip.core import unknown
 from coverslip.core.errors import UsageError
 from coverslip.store.kinds.base import Kind
+from coverslip.store.kinds.evaluation import EVALUATION
 from coverslip.store.kinds.features import FEATURES
 from coverslip.store.kinds.maps import MAP
 from coverslip.store.kinds.quality import QUALITY
@@ -41,6 +42,7 @@ OF_SLIDE: dict[str, tuple[str, Kind]] = {
 OF_RUN: dict[str, tuple[str, Kind]] = {
     "report": ("report/index", PAGE),
     "predictions/*": ("predictions/{name}", PREDICTIONS),
+    "evaluation/*": ("evaluation/{name}", EVALUATION),
 }
 """Artefacts of the run as a whole."""
 
