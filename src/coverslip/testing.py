@@ -22,7 +22,7 @@ from coverslip.pipeline.stage import NOTES, Stage, parameters_of
 from coverslip.slides import Slide
 from coverslip.slides.reader import HEAD_BYTES, Reader, paste
 from coverslip.slides.source import head_of
-from coverslip.store import Derived, FeatureStream, Provenance, Resume, RunFolder
+from coverslip.store import STREAMS, Derived, Objects, Provenance, Resume, RunFolder
 
 WINDOWS = 8
 """Random windows compared per level."""
@@ -230,14 +230,17 @@ def _stored(stage: Stage, slide: Slide, inputs: Mapping[str, Any]) -> dict[str, 
             if isinstance(value, Derived):
                 value = value.make({k: run.get("s", k) for k in found})
             run.put("s", key, value, provenance=made)
-            found[key] = pickle.dumps(run.get("s", key))
-    streamed = [key for key, value in outputs.items() if isinstance(value, FeatureStream)]
+            found[key] = pickle.dumps(_content(run.get("s", key)))
+    streamed = [key for key, value in outputs.items() if isinstance(value, STREAMS)]
     _check_resume(stage, slide, given, streamed)
     return found
 
 
 def _check_resume(stage: Stage, slide: Slide, given: Mapping[str, Any], streamed: list[str]) -> None:
     for key in streamed:
+        if key.startswith("objects/"):
+            _check_parts(stage, slide, given, key)
+            continue
         whole = stage.run(slide, given)[key].collect()
         kept = len(whole) // 2
         rest = stage.run(slide, {**given, "resume": Resume({key: kept})})[key]
@@ -245,3 +248,16 @@ def _check_resume(stage: Stage, slide: Slide, given: Mapping[str, Any], streamed
         tail = np.concatenate(rows) if rows else np.empty((0, rest.d))
         same = np.array_equal(tail, whole.X[kept:].astype(tail.dtype), equal_nan=True)
         require(same, f"{key}: with resume after {kept} rows come the others, and they are the same")
+
+
+def _check_parts(stage: Stage, slide: Slide, given: Mapping[str, Any], key: str) -> None:
+    parts = [pickle.dumps(part) for part in stage.run(slide, given)[key].batches]
+    kept = len(parts) // 2
+    rest = stage.run(slide, {**given, "resume": Resume({key: kept})})[key]
+    same = [pickle.dumps(part) for part in rest.batches] == parts[kept:]
+    require(same, f"{key}: with resume after {kept} parts come the others, and they are the same")
+
+
+def _content(value: Any) -> Any:
+    """Return what a value says, wherever it lies."""
+    return value.read() if isinstance(value, Objects) else value

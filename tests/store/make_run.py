@@ -18,6 +18,7 @@ from coverslip.store import (
     Features,
     GradedTiles,
     LabelMap,
+    ObjectTable,
     Prediction,
     Provenance,
     RunFolder,
@@ -55,7 +56,7 @@ def values() -> dict[str, object]:
         "predictions/lookalike": Prediction(
             {"tile": np.arange(2), "label": np.array([0, -1], np.int16)}, {"names": ["A"], "examples": [[0]]}
         ),
-        "objects/nuclei": Table({"x": np.array([1.5]), "y": np.array([2.5])}, {"unit": "px"}),
+        "objects/nuclei": ObjectTable([box(1, 2, 2, 3)], notes={"unit": "px"}),
         "tables/redness": Table({"red": np.array([0.4])}),
         "maps/lookalike": LabelMap(np.array([[1, 0]], np.uint8), 256.0, (0.0, 0.0), ("A",), 0.5),
         "page": "<!doctype html>\n<html><body>a -- page</body></html>",

@@ -20,6 +20,8 @@ from coverslip.store import (
     Features,
     GradedTiles,
     LabelMap,
+    Objects,
+    ObjectTable,
     Provenance,
     RunFolder,
     SlideRoot,
@@ -67,7 +69,7 @@ VALUES = {
     "stain": SlideStain("macenko", RUIFROK_JOHNSTON["H&E"], tiles=40),
     "features/pathomics": some_features(),
     "predictions/lookalike": Table({"tile": np.arange(3), "label": np.array(["a", "b", "a"])}, {"k": 2}),
-    "objects/nuclei": Table({"x": np.array([1.5, 2.5])}),
+    "objects/nuclei": ObjectTable([box(0, 0, 2, 2), box(4, 4, 6, 6)], measurements={"area_um2": [1, 4]}),
     "maps/lookalike": LabelMap(np.arange(12, dtype=np.uint8).reshape(3, 4), 256.0, (10.0, 20.0), ("a",), 0.5),
     "page": "<!doctype html>\n<html><body>-- page --</body></html>",
 }
@@ -113,6 +115,12 @@ def assert_same(got: object, expected: object) -> None:
         assert np.array_equal(got.coords, expected.coords)
         for name in ("encoder", "names", "tile_px", "tile_side", "mpp"):
             assert getattr(got, name) == getattr(expected, name)
+    elif isinstance(expected, ObjectTable):
+        assert isinstance(got, Objects)
+        assert {k: got[k].tolist() for k in got.columns if k != "score"} == {
+            k: expected[k].tolist() for k in expected.columns if k != "score"
+        }
+        assert [p.wkt for p in got.read().polygons] == [p.wkt for p in expected.polygons]
     elif isinstance(expected, Table):
         assert {k: list(v) for k, v in got.columns.items()} == {
             k: list(v) for k, v in expected.columns.items()

@@ -18,7 +18,7 @@ from coverslip.pipeline.record import OPEN, OPENING, StageRecord, provenances
 from coverslip.pipeline.stage import NOTES, Stage
 from coverslip.slides import Slide, SlideSource
 from coverslip.slides.digest import digest_of
-from coverslip.store import Derived, Event, FeatureStream, Provenance, Resume, RunFolder
+from coverslip.store import STREAMS, Derived, Event, Provenance, Resume, RunFolder
 from coverslip.store.writing import disk_full_said
 
 FAULT = "this is a fault of Coverslip or of a plug-in: please report it with the traceback in log.jsonl"
@@ -162,13 +162,12 @@ class _SlideRun:
 
     def _resume(self, stage: Stage) -> dict[str, Resume]:
         mark = self._wanted[stage.name].fingerprint
-        streamed = (key for key in stage.writes() if key.startswith("features/"))
-        kept = {key: rows for key in streamed if (rows := self._run.kept(self._id, key, mark))}
+        kept = {key: n for key in stage.writes() if (n := self._run.kept(self._id, key, mark))}
         return {"resume": Resume(kept)} if kept else {}
 
     def _put(self, stage: str, outputs: Mapping[str, Any]) -> None:
         """Write streams first, then what is made from them."""
-        streamed = [key for key, value in outputs.items() if isinstance(value, FeatureStream)]
+        streamed = [key for key, value in outputs.items() if isinstance(value, STREAMS)]
         for key, value in sorted(outputs.items(), key=lambda item: _order(item[1])):
             made = value
             if isinstance(value, Derived):
@@ -184,7 +183,7 @@ class _SlideRun:
 
 
 def _order(value: Any) -> int:
-    return 0 if isinstance(value, FeatureStream) else 2 if isinstance(value, Derived) else 1
+    return 0 if isinstance(value, STREAMS) else 2 if isinstance(value, Derived) else 1
 
 
 def failure_of(error: Exception, slide: str | None, stage: str, seconds: float | None = None) -> Event:

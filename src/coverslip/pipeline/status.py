@@ -107,6 +107,6 @@ def _state(run: RunFolder, slide: str, record: StageRecord, mark: str) -> State:
     marks = [run.fingerprint(slide, key) for key in record.writes]
     if all(found == mark for found in marks):
         return "done"
-    if any(key.startswith("features/") and run.kept(slide, key, mark) for key in record.writes):
+    if any(run.kept(slide, key, mark) for key in record.writes):
         return "partial"
     return "stale" if any(found is not None for found in marks) else "missing"

@@ -7,12 +7,16 @@ from coverslip.store.folder import RunFolder
 from coverslip.store.graded import GradedTiles
 from coverslip.store.header import Header
 from coverslip.store.kinds.evaluation import Estimate, Evaluation, FoldEvaluation
+from coverslip.store.kinds.objects import Objects
 from coverslip.store.kinds.stain import SlideStain
 from coverslip.store.log import Event
+from coverslip.store.objects import ObjectStream, ObjectTable
 from coverslip.store.provenance import Provenance, SlideRoot, fingerprint
+from coverslip.store.streams import STREAMS
 from coverslip.store.values import Derived, Features, FeatureStream, LabelMap, Prediction, Resume, Table
 
 __all__ = [
+    "STREAMS",
     "Derived",
     "Estimate",
     "Evaluation",
@@ -23,6 +27,9 @@ __all__ = [
     "GradedTiles",
     "Header",
     "LabelMap",
+    "ObjectStream",
+    "ObjectTable",
+    "Objects",
     "Prediction",
     "Provenance",
     "Resume",

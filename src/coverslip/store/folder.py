@@ -10,10 +10,9 @@ from coverslip.core.errors import ExistsError, StoreError, UsageError
 from coverslip.store import layout, log, writing
 from coverslip.store.header import Header, read_header
 from coverslip.store.kinds.base import Kind, read_json, write_json
-from coverslip.store.kinds.features import kept_rows, write_stream
 from coverslip.store.log import Event
 from coverslip.store.provenance import Provenance, SlideRoot
-from coverslip.store.values import FeatureStream
+from coverslip.store.streams import STREAMS
 
 RUN_JSON, LOG = "run.json", "log.jsonl"
 RUN = Kind(
@@ -152,8 +151,8 @@ class RunFolder:
         Parameters
         ----------
         value
-            Of the type that `get` returns for this key. A `FeatureStream` is written batch by batch, after
-            the rows that an interrupted run left of the same result.
+            Of the type that `get` returns for this key. A `FeatureStream` or `ObjectStream` is written as it
+            comes, after what an interrupted run left of the same result.
         replace
             Overwrite an artefact that is there.
 
@@ -168,19 +167,19 @@ class RunFolder:
         if not replace and place.path.exists():
             raise ExistsError(f"{place.path} is there already", mend="choose another folder, or replace=True")
         header = Header(place.kind.type, place.kind.version, provenance)
-        if isinstance(value, FeatureStream):
-            partial = writing.stream_path(place.path)
-            with writing.disk_full_said(place.path):
-                place.path.parent.mkdir(parents=True, exist_ok=True)
-                write_stream(partial, value, header)
-                writing.settle(partial, place.path)
+        if isinstance(value, STREAMS):
+            _put_stream(place, value, header)
             return
         with writing.whole(place.paths) as partials:
             place.kind.write(partials, value, header)
 
     def kept(self, slide_id: str, key: str, fingerprint: str) -> int:
-        """Return how many rows an interrupted run left of the streamed artefact with this fingerprint."""
-        return kept_rows(writing.stream_path(self.path_of(slide_id, key)), fingerprint)
+        """Return how far an interrupted run came with the streamed artefact of this fingerprint.
+
+        In rows of features or parts of objects; 0 for an artefact that is not streamed.
+        """
+        place = layout.find(self.path, slide_id, key)
+        return place.kind.kept(writing.stream_path(place.path), fingerprint) if place.kind.kept else 0
 
     def discard(self, slide_id: str | None, key: str) -> None:
         """Remove an artefact, if it is there."""
@@ -229,6 +228,16 @@ def refuse_foreign(folder: Path) -> None:
             f"{folder} holds other files ({some}) and no run",
             mend="give a new or empty folder with -o",
         )
+
+
+def _put_stream(place: layout.Place, stream: Any, header: Header) -> None:
+    if place.kind.write_stream is None:
+        raise StoreError(f"{place.key} cannot be streamed: expected the whole value")
+    partial = writing.stream_path(place.path)
+    with writing.disk_full_said(place.path):
+        place.path.parent.mkdir(parents=True, exist_ok=True)
+        writing.settle(place.kind.write_stream(partial, stream, header), place.path)
+        writing.remove(partial)
 
 
 def _write_run(folder: Path, info: Mapping[str, Any], provenance: Provenance) -> None:

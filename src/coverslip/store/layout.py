@@ -13,10 +13,11 @@ from coverslip.store.kinds.base import Kind
 from coverslip.store.kinds.evaluation import EVALUATION
 from coverslip.store.kinds.features import FEATURES
 from coverslip.store.kinds.maps import MAP
+from coverslip.store.kinds.objects import OBJECTS
 from coverslip.store.kinds.quality import QUALITY
 from coverslip.store.kinds.slide import PAGE, SLIDE, THUMBNAIL
 from coverslip.store.kinds.stain import STAIN
-from coverslip.store.kinds.table import OBJECTS, PREDICTIONS, TABLE
+from coverslip.store.kinds.table import PREDICTIONS, TABLE
 from coverslip.store.kinds.tiles import TILES
 from coverslip.store.kinds.tissue import TISSUE
 
@@ -29,6 +30,7 @@ OF_SLIDE: dict[str, tuple[str, Kind]] = {
     "tissue": ("slides/{slide}/tissue", TISSUE),
     "quality": ("slides/{slide}/quality", QUALITY),
     "tiles": ("slides/{slide}/tiles", TILES),
+    "tiles/*": ("slides/{slide}/tiles/{name}", TILES),
     "stain": ("slides/{slide}/stain", STAIN),
     "features/*": ("slides/{slide}/features/{name}", FEATURES),
     "maps/*": ("slides/{slide}/maps/{name}", MAP),

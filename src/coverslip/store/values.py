@@ -215,10 +215,10 @@ class Derived:
 
 @dataclass(frozen=True)
 class Resume:
-    """How many rows of each streamed result an earlier, interrupted run left.
+    """How far an earlier, interrupted run came: rows of features, parts of objects, by key.
 
     A stage that streams takes it from ``inputs["resume"]`` (absent when there is nothing to resume) and
-    starts each stream after these rows.
+    starts each stream after these.
 
     Examples
     --------
@@ -229,5 +229,9 @@ class Resume:
     kept: Mapping[str, int] = field(default_factory=dict)
 
     def rows(self, key: str) -> int:
-        """Return how many rows of `key` are there already."""
+        """Return how many rows of the features `key` are there already."""
+        return self.kept.get(key, 0)
+
+    def parts(self, key: str) -> int:
+        """Return how many parts of the objects `key` are there already."""
         return self.kept.get(key, 0)

@@ -30,6 +30,11 @@ class Kind:
         ``write(paths, value, header)``, one path per suffix.
     read
         ``read(paths, header)`` returns the value.
+    write_stream
+        ``write_stream(partial, stream, header)`` adds a stream to what `partial` holds of it and returns the
+        complete file; None for a kind that cannot be streamed.
+    kept
+        ``kept(partial, fingerprint)`` returns how far a stream came; None for a kind that cannot be streamed.
     """
 
     type: str
@@ -37,6 +42,8 @@ class Kind:
     suffixes: tuple[str, ...]
     write: Callable[[tuple[Path, ...], Any, Header], None]
     read: Callable[[tuple[Path, ...], Header], Any]
+    write_stream: Callable[[Path, Any, Header], Path] | None = None
+    kept: Callable[[Path, str], int] | None = None
 
     def check(self, header: Header, path: Path) -> None:
         """Refuse a file of another type or of a version that this release cannot read.

@@ -59,9 +59,6 @@ def _read(paths: tuple[Path, ...], _header: Header) -> Features:
         raise damaged(paths[0], error) from error
 
 
-FEATURES = Kind("features", 1, (".h5",), _write, _read)
-
-
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Where the rows lie in a file: shape and dtype of the features, and bytes before each dataset."""
@@ -232,8 +229,8 @@ def kept_rows(partial: Path, fingerprint: str) -> int:
         return len(file)
 
 
-def write_stream(partial: Path, stream: FeatureStream, header: Header) -> None:
-    """Append a stream to what `partial` holds of it, so that `partial` is the complete file afterwards.
+def write_stream(partial: Path, stream: FeatureStream, header: Header) -> Path:
+    """Append a stream to what `partial` holds of it, and return it as the complete file.
 
     Raises
     ------
@@ -249,3 +246,7 @@ def write_stream(partial: Path, stream: FeatureStream, header: Header) -> None:
             file.append(batch, coords)
         if len(file) != stream.n:
             raise StoreError(f"the stream of {stream.encoder} ended after {len(file)} of {stream.n} rows")
+    return partial
+
+
+FEATURES = Kind("features", 1, (".h5",), _write, _read, write_stream, kept_rows)

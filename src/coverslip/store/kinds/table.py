@@ -1,4 +1,4 @@
-"""Tables as Parquet: predictions, objects, and whatever else has named columns."""
+"""Tables as Parquet: predictions, and whatever else has named columns."""
 
 from __future__ import annotations
 
@@ -70,4 +70,3 @@ def _read_prediction(paths: tuple[Path, ...], _header: Header) -> Prediction:
 
 PREDICTIONS = Kind("predictions", 1, (".parquet",), _write, _read_prediction)
 TABLE = Kind("table", 1, (".parquet",), _write, _read)
-OBJECTS = Kind("objects", 1, (".parquet",), _write, _read)
