@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "python3 has no module venv; on Debian: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster,remote]' --group dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster,remote,server]' --group dev
 	@touch $@
 
 # Networks need PyTorch, 5 GB with the CUDA libraries it brings; the rest of Coverslip does without.
@@ -65,7 +65,7 @@ constraints:
 	rm -rf build/constraints
 	$(PYTHON) -m venv build/constraints
 	build/constraints/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
-	build/constraints/bin/python -m pip install --quiet '.[cluster,remote,train,openvino,onnx]' --group dev
+	build/constraints/bin/python -m pip install --quiet '.[cluster,remote,server,train,openvino,onnx]' --group dev
 	{ grep '^#' constraints.txt; build/constraints/bin/python -m pip freeze --exclude coverslip; } > build/constraints.txt
 	mv build/constraints.txt constraints.txt
 	rm -rf build/constraints

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from coverslip._version import __version__
-from coverslip.cli import bench, demo, doctor, info, models, report, run
+from coverslip.cli import bench, demo, doctor, evaluate, info, models, report, run, view
 from coverslip.core.errors import CoverslipError, SlideError, SlideNotFoundError, StoreError
 
 SOME_FAILED, WRONG_USE, OUR_FAULT, STOPPED = 1, 2, 3, 130
@@ -101,10 +101,12 @@ for command in (
     run.run,
     run.plan,
     run.status,
+    evaluate.evaluate,
     report.report,
     demo.demo,
     models.models,
     doctor.doctor,
     bench.bench,
+    view.view,
 ):
     main.add_command(command)

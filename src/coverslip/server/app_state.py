@@ -1,0 +1,23 @@
+"""What the routes of an application share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coverslip.server.access import Person
+from coverslip.server.tiles import TileService
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+
+def service_of(request: Request) -> TileService:
+    """Return the service that makes tiles and knows the slides."""
+    service: TileService = request.app.state.service
+    return service
+
+
+def person_of(request: Request) -> Person:
+    """Return who asks."""
+    person: Person = request.state.person
+    return person

@@ -1,0 +1,43 @@
+"""Which role each address needs; an address that is not listed is not served."""
+
+from __future__ import annotations
+
+import re
+
+from coverslip.server.access import Role
+
+ROLES: tuple[tuple[str, str, Role], ...] = (
+    ("GET", "/api/docs", "reader"),
+    ("GET", "/api/openapi.json", "reader"),
+    ("GET", "/api/slides", "reader"),
+    ("GET", "/api/slides/{slide}", "reader"),
+    ("GET", "/api/slides/{slide}/thumbnail", "reader"),
+    ("GET", "/api/slides/{slide}/tiles/{level}/{column}/{row}", "reader"),
+    ("GET", "/api/slides/{slide}/region", "reader"),
+    ("GET", "/", "reader"),
+    ("GET", "/{file}", "reader"),
+    ("GET", "/assets/{file}", "reader"),
+)
+"""Method, address and the least role that may use it."""
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(path)))
+
+
+_TABLE = [(method, _pattern(path), role) for method, path, role in ROLES]
+
+
+def role_of(method: str, path: str) -> Role | None:
+    """Return the role that an address needs, or None when it is not listed.
+
+    Examples
+    --------
+    >>> role_of("GET", "/api/slides/a%20b"), role_of("DELETE", "/api/slides")
+    ('reader', None)
+    """
+    asked = "GET" if method == "HEAD" else method
+    for known, pattern, role in _TABLE:
+        if known == asked and pattern.fullmatch(path):
+            return role
+    return None

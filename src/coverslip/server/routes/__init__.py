@@ -1,0 +1,5 @@
+"""The routes, by what they are about. Each is listed with its role in `coverslip.server.roles`."""
+
+from coverslip.server.routes import docs, slides
+
+ROUTERS = (docs.router, slides.router)

@@ -1,0 +1,103 @@
+"""Slides: the list, the facts, thumbnails, tiles, regions."""
+
+# FastAPI reads the annotations of these functions at run time, so they are no strings
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from coverslip.core import Box
+from coverslip.core.errors import UsageError
+from coverslip.server.app_state import service_of
+from coverslip.server.library import Entry
+from coverslip.server.pyramid import jpeg
+
+router = APIRouter(prefix="/api/slides", tags=["slides"])
+
+THUMBNAIL = 512
+LARGEST_REGION = 4096
+PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
+
+
+@router.get("")
+def slides(request: Request) -> list[dict[str, Any]]:
+    """List the slides that are served, with the state of the run that each belongs to."""
+    return [listed(entry) for entry in service_of(request).library.entries.values()]
+
+
+def listed(entry: Entry) -> dict[str, Any]:
+    """Return what the list says of a slide."""
+    keys = () if entry.run is None else entry.run.keys(entry.id)
+    return {
+        "id": entry.id,
+        "run": None if entry.run is None else entry.run.path.name,
+        "results": list(keys),
+        "there": entry.path is not None,
+    }
+
+
+@router.get("/{slide}")
+def slide_facts(request: Request, slide: str) -> dict[str, Any]:
+    """Say a slide's size, mpp and levels.
+
+    Level 0 is the finest. Tiles of a level are ``tile_width`` × ``tile_height`` pixels, cut at the right and
+    bottom edge. ``mpp`` is null where neither file nor user states one.
+    """
+    with service_of(request).library.use(slide) as pyramid:
+        opened = pyramid.slide
+        return {
+            "id": slide,
+            "width": opened.size.width,
+            "height": opened.size.height,
+            "mpp": opened.mpp,
+            "mpp_source": opened.scale.source,
+            "objective_power": opened.facts.objective_power,
+            "vendor": opened.facts.vendor,
+            "has_icc": opened.facts.icc is not None,
+            "levels": [level.to_dict() for level in pyramid.levels],
+            "warnings": list(opened.warnings),
+        }
+
+
+@router.get("/{slide}/thumbnail", response_class=Response, responses=PICTURE)
+def thumbnail(
+    request: Request, slide: str, size: Annotated[int, Query(ge=16, le=2048)] = THUMBNAIL
+) -> Response:
+    """Return the whole slide with its longer side `size` pixels or less, as JPEG."""
+    service = service_of(request)
+    key = (slide, "thumbnail", size)
+    found = service.thumbnails.get(key)
+    if found is None:
+        with service.library.use(slide) as pyramid:
+            found = jpeg(pyramid.slide.thumbnail(size))
+        service.thumbnails.put(key, found, len(found))
+    return Response(found, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+
+@router.get("/{slide}/tiles/{level}/{column}/{row}", response_class=Response, responses=PICTURE)
+def tile(  # noqa: PLR0917 - the parameters of an address
+    request: Request, slide: str, level: int, column: int, row: int, icc: bool = False, decode: bool = False
+) -> Response:
+    """Return a tile as JPEG; where the file stores it as JPEG, its bytes as they are.
+
+    ``icc=1`` applies the slide's colour profile; ``decode=1`` decodes what could be sent as it is, so that
+    damage shows as a grey tile with a cross. Such a tile has the header ``x-coverslip-damaged``.
+    """
+    picture = service_of(request).make(slide, (level, column, row), icc, decode)
+    return Response(picture.data, media_type=picture.media_type)
+
+
+@router.get("/{slide}/region", response_class=Response, responses=PICTURE)
+def region(  # noqa: PLR0917 - the parameters of an address
+    request: Request, slide: str, x: float, y: float, width: float, height: float, downsample: float = 1.0
+) -> Response:
+    """Return any part of a slide as JPEG: corner and size in level-0 pixels, level-0 pixels per pixel."""
+    if not downsample > 0 or not (width > 0 and height > 0):
+        raise UsageError("a region has a size above 0", mend="give width, height and downsample above 0")
+    if max(width, height) / downsample > LARGEST_REGION:
+        raise UsageError(
+            f"a region of {width / downsample:.0f} × {height / downsample:.0f} px is too large",
+            mend=f"ask for {LARGEST_REGION} px a side or less",
+        )
+    with service_of(request).library.use(slide) as pyramid:
+        pixels = pyramid.slide.read_at(Box(x, y, width, height), downsample)
+    return Response(jpeg(pixels), media_type="image/jpeg")

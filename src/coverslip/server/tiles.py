@@ -1,0 +1,159 @@
+"""The one route that is asked thousands of times: tiles, answered before any framework looks at them."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import parse_qs, unquote
+
+from coverslip.core.errors import CoverslipError, SlideError, UnknownNameError, UsageError
+from coverslip.server.access import Door, host_is_known
+from coverslip.server.cache import WeighedCache
+from coverslip.server.errors import ENTRY, problem
+from coverslip.server.library import Library
+from coverslip.server.pyramid import Picture
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+ROUTE = re.compile(rb"/api/slides/([^/]+)/tiles/(\d{1,3})/(\d{1,9})/(\d{1,9})")
+
+CACHED = 96 << 20
+"""Bytes of tiles that were made here and are kept for the next who asks."""
+
+THUMBNAILS = 16 << 20
+"""Bytes of thumbnails that are kept."""
+
+KEEP = b"private, max-age=3600"
+"""How long a browser may show a tile again without asking."""
+
+DAMAGED = b"x-coverslip-damaged"
+
+
+class TileService:
+    """Makes tiles: at once where bytes need only be sent on, else in threads.
+
+    Parameters
+    ----------
+    library
+        The slides.
+    threads
+        That read and decode.
+    """
+
+    def __init__(self, library: Library, *, threads: int = 2) -> None:
+        self.library = library
+        self.cache = WeighedCache[Picture](CACHED)
+        self.thumbnails = WeighedCache[bytes](THUMBNAILS)
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="tiles")
+
+    def at_once(self, slide_id: str, place: tuple[int, int, int]) -> bytes | None:
+        """Return a tile that costs nothing, else None.
+
+        Raises
+        ------
+        UsageError
+            When there is no such tile.
+        """
+        with self.library.at_hand(slide_id) as pyramid:
+            return None if pyramid is None else pyramid.at_once(*place)
+
+    def make(self, slide_id: str, place: tuple[int, int, int], icc: bool, decode: bool) -> Picture:
+        """Return a tile, opening the slide if need be. Blocks."""
+        key = (slide_id, place, icc, decode)
+        found = self.cache.get(key)
+        if found is None:
+            with self.library.use(slide_id) as pyramid:
+                found = pyramid.tile(*place, icc=icc, decode=decode)
+            if found.damaged is None:
+                self.cache.put(key, found, len(found.data))
+        return found
+
+    def close(self) -> None:
+        """Let go of threads and slides."""
+        self.threads.shutdown(wait=True, cancel_futures=True)
+        self.library.close()
+
+
+class TileRoute:
+    """An ASGI application that answers tiles itself and leaves all else to another.
+
+    Parameters
+    ----------
+    service
+        Makes the tiles.
+    door
+        Knows who asks.
+    hosts
+        Names under which this server may be asked.
+    rest
+        Answers everything else.
+    """
+
+    def __init__(self, service: TileService, door: Door, hosts: frozenset[str] | None, rest: App) -> None:
+        self._service, self._door, self._hosts, self.rest = service, door, hosts, rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
+            return await self.rest(scope, receive, send)
+        match = ROUTE.fullmatch(scope["raw_path"].partition(b"?")[0])
+        if match is None:
+            return await self.rest(scope, receive, send)
+        if self._hosts is not None and not host_is_known(scope, self._hosts):
+            return await problem(send, 421, "this server is not known under that name", mend=ENTRY)
+        if self._door.admit(scope) is None:
+            return await problem(send, 401, "log in first", mend=ENTRY)
+        slide_id = unquote(match[1].decode("latin-1"))
+        place = (int(match[2]), int(match[3]), int(match[4]))
+        try:
+            picture = await self._picture(slide_id, place, scope["query_string"])
+        except CoverslipError as error:
+            return await problem(send, status_of(error), error.message, mend=error.mend)
+        return await reply(send, picture, body=scope["method"] == "GET")
+
+    async def _picture(self, slide_id: str, place: tuple[int, int, int], query: bytes) -> Picture:
+        asked = parse_qs(query.decode("latin-1")) if b"=" in query else {}
+        icc, decode = asked.get("icc") == ["1"], asked.get("decode") == ["1"]
+        if not (icc or decode):
+            data = self._service.at_once(slide_id, place)
+            if data is not None:
+                return Picture(data)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._service.threads, self._service.make, slide_id, place, icc, decode
+        )
+
+
+def status_of(error: CoverslipError) -> int:
+    """Return the HTTP status of an error: 404 for what is not there, 410 for what has gone, 422 for the rest.
+
+    Examples
+    --------
+    >>> status_of(UnknownNameError("no slide b")), status_of(UsageError("no level 99"))
+    (404, 404)
+    """
+    if isinstance(error, (UnknownNameError, UsageError)):
+        return 404
+    if isinstance(error, FileNotFoundError):
+        return 410
+    return 422 if isinstance(error, SlideError) else 400
+
+
+async def reply(send: Send, picture: Picture, *, body: bool) -> None:
+    """Send a picture."""
+    headers = [
+        (b"content-type", picture.media_type.encode()),
+        (b"content-length", str(len(picture.data)).encode()),
+        (b"cache-control", b"no-store" if picture.damaged else KEEP),
+        (b"x-content-type-options", b"nosniff"),
+    ]
+    if picture.damaged:
+        headers.append((DAMAGED, b"1"))
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": picture.data if body else b""})
