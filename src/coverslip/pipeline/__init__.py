@@ -5,17 +5,23 @@ for one slide in memory.
 """
 
 from coverslip.pipeline.execution import Execution
-from coverslip.pipeline.memory import Pipeline, Results
+from coverslip.pipeline.limits import Limit
+from coverslip.pipeline.memory import Pipeline, Results, run_stage
 from coverslip.pipeline.recipe import Recipe
 from coverslip.pipeline.runner import Listener, RunResult, run_recipe
 from coverslip.pipeline.slide_run import Outcome
-from coverslip.pipeline.stage import Finishing, Stage
+from coverslip.pipeline.stage import Casewise, Finishing, Following, Naming, Stage
 from coverslip.pipeline.status import RunStatus, SlideStatus, status_of
+from coverslip.pipeline.step import Step
 
 __all__ = [
+    "Casewise",
     "Execution",
     "Finishing",
+    "Following",
+    "Limit",
     "Listener",
+    "Naming",
     "Outcome",
     "Pipeline",
     "Recipe",
@@ -24,6 +30,8 @@ __all__ = [
     "RunStatus",
     "SlideStatus",
     "Stage",
+    "Step",
     "run_recipe",
+    "run_stage",
     "status_of",
 ]

@@ -8,10 +8,10 @@ from typing import Any
 
 from coverslip.core import unknown
 from coverslip.pipeline.opening import thumbnail_of
-from coverslip.pipeline.recipe import check_order
+from coverslip.pipeline.recipe import bound
 from coverslip.pipeline.stage import NOTES, Stage
 from coverslip.slides import Slide
-from coverslip.store import Derived, FeatureStream
+from coverslip.store import STREAMS, Derived
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Pipeline:
     stages: Sequence[Stage]
 
     def __post_init__(self) -> None:
-        check_order(self.stages)
+        object.__setattr__(self, "stages", bound(self.stages))
 
     def run(self, slide: Slide, given: Mapping[str, Any] | None = None) -> Results:
         """Run all stages and return what they made, by artefact key.
@@ -55,8 +55,8 @@ class Pipeline:
             **(given or {}),
         }
         for stage in self.stages:
-            if given and all(key in given for key in stage.writes()):
-                continue
+            if all(key in (given or {}) for key in stage.writes()):
+                continue  # given; or a stage of cases, of which one slide is none
             found |= run_stage(stage, slide, found)
         return Results(found)
 
@@ -65,7 +65,7 @@ def run_stage(stage: Stage, slide: Slide, inputs: Mapping[str, Any]) -> dict[str
     """Run one stage and gather its streams in memory."""
     outputs = dict(stage.run(slide, {key: inputs[key] for key in stage.reads()}))
     outputs.pop(NOTES, None)
-    streamed = {key: value.collect() for key, value in outputs.items() if isinstance(value, FeatureStream)}
+    streamed = {key: value.collect() for key, value in outputs.items() if isinstance(value, STREAMS)}
     derived = {key: v.make(streamed) for key, v in outputs.items() if isinstance(v, Derived)}
     return outputs | streamed | derived
 

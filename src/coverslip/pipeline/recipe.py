@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from coverslip.core import load_plugin, plugins, unknown
-from coverslip.core.errors import RecipeError, UnknownNameError
+from coverslip.core.errors import CoverslipError, RecipeError, UnknownNameError
 from coverslip.pipeline.parameters import build
+from coverslip.pipeline.reading import KEYS, built_in, parsed, stage_of, text_of
 from coverslip.pipeline.record import StageRecord, records_of
-from coverslip.pipeline.stage import ROOT, Stage, parameters_of
+from coverslip.pipeline.stage import ROOT, Casewise, Following, Stage, parameters_of
+from coverslip.pipeline.step import Step, core_of
 from coverslip.store.layout import find
 
-SUFFIXES = (".yaml", ".yml")
-KEYS = ("name", "description", "stages")
+__all__ = ["Recipe", "bound", "built_in", "check_order"]
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,16 @@ class Recipe:
     name
         For people.
     stages
-        Each reads only what the slide or a stage before it gives, and no two write the same.
+        Each reads only what the slide or a stage before it gives, and no two write the same. A
+        `coverslip.pipeline.Step` is a stage under a name of its own, limited to what earlier ones found.
     description
         One sentence.
 
     Raises
     ------
     RecipeError
-        When a stage needs what no stage before it writes, or two write the same.
+        When a stage needs what no stage before it writes, two write the same, or a limit refers to what no
+        step before it finds.
 
     Examples
     --------
@@ -51,8 +54,7 @@ class Recipe:
     description: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "stages", tuple(self.stages))
-        check_order(self.stages)
+        object.__setattr__(self, "stages", bound(self.stages))
 
     # ------------------------------------------------------------------ making one
     @classmethod
@@ -66,8 +68,8 @@ class Recipe:
         RecipeError
             When the recipe cannot run.
         """
-        text, source = _text_of(str(name_or_path))
-        return cls.from_dict(_parsed(text, source), source=source)
+        source = str(name_or_path)
+        return cls.from_dict(parsed(text_of(source), source), source=source)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], *, source: str = "recipe") -> Self:
@@ -76,7 +78,7 @@ class Recipe:
         Parameters
         ----------
         values
-            ``name``, ``description`` and ``stages``, a list of names or ``{name: {parameter: value}}``.
+            ``name``, ``description`` and ``stages``, a list as `coverslip.pipeline.reading.stage_of` takes.
         source
             Where they come from, for messages.
         """
@@ -86,7 +88,7 @@ class Recipe:
         entries = values.get("stages")
         if not isinstance(entries, list) or not entries:
             raise RecipeError(f"{source} lists no stages", mend="write stages: [tissue, tiles]")
-        stages = tuple(_stage(*_entry(entry, source), source) for entry in entries)
+        stages = tuple(stage_of(entry, source) for entry in entries)
         name, description = values.get("name", Path(source).stem), values.get("description", "")
         return cls(str(name), stages, str(description))
 
@@ -119,7 +121,7 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values that `from_dict` takes, with all parameters written out."""
-        stages = [{stage.name: parameters_of(stage)} for stage in self.stages]
+        stages = [_entry(stage) for stage in self.stages]
         return {"name": self.name, "description": self.description, "stages": stages}
 
     def to_yaml(self) -> str:
@@ -132,10 +134,24 @@ class Recipe:
         return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
-def built_in() -> dict[str, Path]:
-    """Return the recipes of the package by name."""
-    folder = Path(__file__).parent / "recipes"
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+def bound(stages: Sequence[Stage]) -> tuple[Stage, ...]:
+    """Return stages that know each other: steps their references, a report what it shows.
+
+    Raises
+    ------
+    RecipeError
+        When a reference leads nowhere, or `check_order` finds something.
+    """
+    given, known = tuple(stages), list[Stage]()
+    for number, stage in enumerate(given):
+        made = stage.bound(known, given[number + 1 :]) if isinstance(stage, Step) else stage
+        inner = core_of(made)
+        if isinstance(inner, Following):
+            follower = inner.after(known)
+            made = dataclasses.replace(made, stage=follower) if isinstance(made, Step) else follower
+        known.append(made)
+    check_order(known)
+    return tuple(known)
 
 
 def check_order(stages: Sequence[Stage]) -> None:
@@ -150,7 +166,10 @@ def check_order(stages: Sequence[Stage]) -> None:
     names = [stage.name for stage in stages]
     for stage in stages:
         if names.count(stage.name) > 1:
-            raise RecipeError(f"stage {stage.name!r} is there twice", mend="leave one of them out")
+            raise RecipeError(
+                f"stage {stage.name!r} is there twice",
+                mend=f"give one of them another name: - name: NEW, stage: {core_of(stage).name}",
+            )
         missing = [key for key in stage.reads() if key not in there]
         if missing:
             needs = ", ".join(map(repr, missing))
@@ -158,6 +177,8 @@ def check_order(stages: Sequence[Stage]) -> None:
                 f"stage {stage.name!r} needs {needs}, which no stage before it writes",
                 mend=_who_writes(missing[0], stages),
             )
+        if not stage.writes() and not isinstance(core_of(stage), Casewise):
+            raise RecipeError(f"stage {stage.name!r} writes nothing", mend="report this to its author")
         for key in stage.writes():
             find(Path(), "slide", key)  # a key that has no place in a run is refused now
             if key in there:
@@ -171,66 +192,30 @@ def _who_writes(key: str, stages: Iterable[Stage]) -> str:
         if key in stage.writes():
             return f"put stage {stage.name!r} before it"
     for name in plugins("stages"):
-        candidate = load_plugin("stages", name)()
+        try:
+            candidate = load_plugin("stages", name)()
+        except CoverslipError:
+            continue  # one that needs a model, or an extra that is not installed
         if key in candidate.writes():
             return f"add stage {name!r} before it"
     return "leave the stage out, or install the plug-in that writes it"
 
 
-# ------------------------------------------------------------------ reading
-def _text_of(name: str) -> tuple[str, str]:
-    known = built_in()
-    path = known.get(name, Path(name))
-    if name not in known and path.suffix.lower() not in SUFFIXES:
-        raise unknown("recipe", name, known)
-    try:
-        return path.read_text(encoding="utf-8"), name
-    except FileNotFoundError as error:
-        raise UnknownNameError(f"there is no recipe file {name}", mend="check the path") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{name} cannot be read: {error}", mend="expected a YAML file in UTF-8") from error
-
-
-def _parsed(text: str, source: str) -> Mapping[str, Any]:
-    import yaml
-
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{source} is not YAML: {error}", mend="see docs/how-to/survey.md") from error
-    if not isinstance(values, Mapping):
-        raise RecipeError(f"{source} holds no recipe", mend="write name: …, stages: [tissue, tiles]")
-    return values
-
-
-def _entry(entry: Any, source: str) -> tuple[str, Mapping[str, Any]]:
-    if isinstance(entry, str):
-        return entry, {}
-    if isinstance(entry, Mapping) and len(entry) == 1:
-        (name, parameters), *_ = entry.items()
-        if isinstance(name, str) and (parameters is None or isinstance(parameters, Mapping)):
-            return name, parameters or {}
-    raise RecipeError(
-        f"{source}: {entry!r} is no stage",
-        mend="write a name, or name: {parameter: value}, one per list item",
-    )
-
-
-def _stage(name: str, values: Mapping[str, Any], source: str) -> Stage:
-    try:
-        kind: type[Stage] = load_plugin("stages", name)
-    except UnknownNameError as error:
-        raise _refused(source, error) from error
-    made: Stage = build(kind, values, where=f"{source}, stage {name}")
-    return made
+def _entry(stage: Stage) -> dict[str, Any]:
+    """Return a stage as a recipe writes it."""
+    if isinstance(stage, Step):
+        words = stage.words()
+        return {"name": stage.name, "stage": words.pop("stage")} | parameters_of(stage.stage) | words
+    return {stage.name: parameters_of(stage)}
 
 
 def _changed(stage: Stage, values: Mapping[str, Any]) -> Stage:
     if not values:
         return stage
-    settings = parameters_of(stage) | dict(values)
-    made: Stage = build(type(stage), settings, where=f"stage {stage.name}")
-    return made
+    inner = core_of(stage)
+    settings = parameters_of(inner) | dict(values)
+    made: Stage = build(type(inner), settings, where=f"stage {stage.name}")
+    return dataclasses.replace(stage, stage=made) if isinstance(stage, Step) else made
 
 
 def _refused(source: str, error: UnknownNameError) -> RecipeError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from coverslip.pipeline.stage import ROOT, Stage, parameters_of
+from coverslip.pipeline.selection import steps_of
+from coverslip.pipeline.stage import ROOT, Stage
+from coverslip.pipeline.step import Step, said_of
 from coverslip.store import Provenance, SlideRoot
 
 OPEN = "open"
@@ -19,24 +21,34 @@ THUMBNAIL_PX = 1024
 
 @dataclass(frozen=True)
 class StageRecord:
-    """A stage as ``run.json`` keeps it."""
+    """A stage as ``run.json`` keeps it.
+
+    Attributes
+    ----------
+    parameters
+        Those of the stage; of a step also its words: stage, within, where, using.
+    above
+        The step that limits it, the deepest where several do; it makes the stages a tree.
+    """
 
     name: str
     version: int
     parameters: Mapping[str, Any] = field(default_factory=dict)
     reads: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
+    above: str | None = None
 
     @classmethod
     def of(cls, stage: Stage) -> Self:
         """Take down a stage."""
-        return cls(stage.name, stage.version, parameters_of(stage), stage.reads(), stage.writes())
+        return cls(stage.name, stage.version, said_of(stage), stage.reads(), stage.writes())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Rebuild from `to_dict`."""
         keys = {name: tuple(values[name]) for name in ("reads", "writes")}
-        return cls(values["name"], values["version"], dict(values["parameters"]), **keys)
+        parameters, above = dict(values["parameters"]), values.get("above")
+        return cls(values["name"], values["version"], parameters, **keys, above=above)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, ready for JSON."""
@@ -71,4 +83,12 @@ def provenances(records: Sequence[StageRecord], root: SlideRoot) -> dict[str, Pr
 
 def records_of(stages: Iterable[Stage]) -> tuple[StageRecord, ...]:
     """Take down all stages."""
-    return tuple(StageRecord.of(stage) for stage in stages)
+    above: dict[str, str | None] = {}
+    depths: dict[str | None, int] = {None: 0}
+    found = []
+    for stage in stages:
+        named = steps_of(stage.limits) if isinstance(stage, Step) else ()
+        above[stage.name] = max(named, key=lambda name: depths.get(name, 0), default=None)
+        depths[stage.name] = depths[above[stage.name]] + 1
+        found.append(replace(StageRecord.of(stage), above=above[stage.name]))
+    return tuple(found)

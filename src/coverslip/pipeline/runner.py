@@ -13,13 +13,13 @@ from typing import Any
 from coverslip._version import __version__
 from coverslip.core.errors import SlideError, StoreError, UsageError
 from coverslip.pipeline.execution import Execution
+from coverslip.pipeline.finishing import finish
 from coverslip.pipeline.recipe import Recipe
-from coverslip.pipeline.slide_run import Outcome, SlideTask, failure_of, is_fresh
-from coverslip.pipeline.stage import Finishing, Stage, parameters_of
+from coverslip.pipeline.slide_run import Outcome, SlideTask, is_fresh
 from coverslip.pipeline.workers import outcomes, refuse_unguarded
 from coverslip.slides import SlideSource
 from coverslip.slides.digest import digest_of
-from coverslip.store import Event, Provenance, RunFolder, fingerprint, log
+from coverslip.store import Event, Provenance, RunFolder, log
 from coverslip.store.claim import claimed
 from coverslip.store.folder import LOG
 
@@ -176,7 +176,7 @@ def _same_place(one: str, two: str) -> bool:
 def _write_info(run: RunFolder, recipe: Recipe, sources: Sequence[SlideSource]) -> None:
     before = run.info
     slides = {slide["id"]: slide for slide in before.get("slides", ())}
-    slides |= {s.id: {"id": s.id, "path": s.path, "mpp": s.mpp} for s in sources}
+    slides |= {s.id: _told(s) for s in sources}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     info = {
         "recipe": recipe.name,
@@ -191,6 +191,11 @@ def _write_info(run: RunFolder, recipe: Recipe, sources: Sequence[SlideSource]) 
     run.set_info(info, mark)
 
 
+def _told(source: SlideSource) -> dict[str, Any]:
+    about: dict[str, Any] = {"id": source.id, "path": source.path, "mpp": source.mpp}
+    return about if source.case is None else about | {"case": source.case}
+
+
 def _versions() -> Mapping[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
@@ -201,41 +206,3 @@ def _versions() -> Mapping[str, str]:
         except PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-# ------------------------------------------------------------------ the run as a whole
-def finish(run: RunFolder, recipe: Recipe, done: Sequence[Outcome]) -> tuple[Event, ...]:
-    """Let stages make what they make of the whole run, unless that is there and holds."""
-    failures = []
-    for stage in recipe.stages:
-        if isinstance(stage, Finishing):
-            made = _provenance_of_run(run, stage, done)
-            try:
-                _finish(run, stage, made)
-            except Exception as error:  # noqa: BLE001 - the runner's boundary, for the run as a whole
-                event = failure_of(error, None, stage.name)
-                run.log(event)
-                failures.append(event)
-    return tuple(failures)
-
-
-def _finish(run: RunFolder, stage: Any, made: Provenance) -> None:
-    keys = [key for key in run.keys(None) if run.fingerprint(None, key) == made.fingerprint]
-    if keys:
-        return
-    for key, value in stage.finish(run).items():
-        run.put(None, key, value, provenance=made, replace=True)
-
-
-def _provenance_of_run(run: RunFolder, stage: Stage, done: Sequence[Outcome]) -> Provenance:
-    """Make it depend on every slide's own results of the stage, and on what failed and why."""
-    inputs = {}
-    failures = {
-        o.slide: fingerprint(o.failure.stage, o.failure.message) for o in done if o.failure is not None
-    }
-    for slide in run.slides():
-        for key in stage.writes():
-            inputs[f"{slide}/{key}"] = failures.get(slide) or run.fingerprint(slide, key) or "none"
-    return Provenance.make(
-        stage.name, stage.version, parameters=parameters_of(stage), inputs=inputs, slide=None
-    )

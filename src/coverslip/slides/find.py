@@ -58,11 +58,14 @@ class SlideSource:
         A file, a folder of DICOM instances, or an address.
     mpp
         Microns per pixel as a cohort table gives them, or None.
+    case
+        The case to which a cohort table says the slide belongs, or None: a case of its own.
     """
 
     id: str
     path: str
     mpp: Mpp | None = None
+    case: str | None = None
 
 
 def find_slides(paths: Sequence[str | os.PathLike[str]]) -> list[SlideSource]:
@@ -71,7 +74,7 @@ def find_slides(paths: Sequence[str | os.PathLike[str]]) -> list[SlideSource]:
     A folder is searched through, hidden and unfinished files and the companion folders of MRXS and VSI left
     out; the DICOM instances of one series are one slide; plain pictures (JPEG, PNG, WebP) in a folder count
     only when nothing else is found there, since beside slides they are thumbnails and figures. A ``.csv``
-    is a cohort of ``slide,path[,mpp]``.
+    is a cohort of ``slide,path[,mpp][,case]``.
 
     Parameters
     ----------
@@ -111,7 +114,7 @@ def _sources(path: str) -> Iterable[SlideSource]:
     if place.is_dir():
         return _in_folder(place)
     if place.suffix.lower() == ".csv":
-        return [SlideSource(row.slide, row.path, row.mpp) for row in read_cohort(place)]
+        return [SlideSource(row.slide, row.path, row.mpp, row.case) for row in read_cohort(place)]
     return [SlideSource(slide_id(path), path)]
 
 

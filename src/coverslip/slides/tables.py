@@ -1,4 +1,4 @@
-"""Tables that a user gives: a cohort of slide,path[,mpp], or the mpp of many slides."""
+"""Tables that a user gives: a cohort of slide,path[,mpp][,case], or the mpp of many slides."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class CohortRow:
     slide: str
     path: str
     mpp: Mpp | None
+    case: str | None = None
 
 
 def read_mpp_table(path: str | os.PathLike[str]) -> dict[str, Mpp]:
@@ -58,7 +59,7 @@ def read_mpp_table(path: str | os.PathLike[str]) -> dict[str, Mpp]:
 
 
 def read_cohort(path: str | os.PathLike[str]) -> list[CohortRow]:
-    """Read a CSV of ``slide,path`` with, if need be, a column ``mpp``; paths are relative to the table.
+    """Read a CSV of ``slide,path`` and, if need be, ``mpp`` and ``case``; paths are relative to the table.
 
     Raises
     ------
@@ -80,7 +81,7 @@ def read_cohort(path: str | os.PathLike[str]) -> list[CohortRow]:
         elif not is_url(full) and not Path(full).exists():
             problems.append(f"line {line}: there is no file {full}")
         else:
-            rows[name] = CohortRow(name, full, mpp)
+            rows[name] = CohortRow(name, full, mpp, row.get("case") or None)
     if not rows and not problems:
         problems.append("no rows")
     _refuse(path, problems)

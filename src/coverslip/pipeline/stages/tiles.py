@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coverslip.core.errors import GeometryError, NoTissueError, UsageError
-from coverslip.pipeline.stage import chosen
+from coverslip.pipeline.stage import LIMITED, NOTES, chosen
 from coverslip.slides import Slide
 from coverslip.store import GradedTiles
 from coverslip.tiles import GridSpec, lay
@@ -66,6 +66,8 @@ class TilesStage(GridSpec):
         except GeometryError as error:
             mend = "take smaller tiles (--set tiles.size=128), or fill up with white (--set tiles.edge=pad)"
             raise GeometryError(error.message, mend=mend) from error
+        if not len(tiles) and LIMITED in inputs:
+            return {"tiles": self._graded(tiles, inputs), NOTES: [self._too_small(tiles, inputs)]}
         if not len(tiles):
             raise NoTissueError(
                 f"{slide.path}: no tile of {self.size} px at {tiles.mpp:g} µm per pixel has "
@@ -73,6 +75,15 @@ class TilesStage(GridSpec):
                 mend="take smaller tiles (--set tiles.size=128) or ask for less (--set tiles.min_tissue=0.1)",
             )
         return {"tiles": self._graded(tiles, inputs)}
+
+    def _too_small(self, tiles: Any, inputs: Mapping[str, Any]) -> str:
+        limited, places = inputs[LIMITED], len(chosen(inputs, "tissue").polygons)
+        if not places:
+            return f"there is no tissue {limited}, so there are no tiles"
+        return (
+            f"none of the {places} places {limited} fills {self.min_tissue:.0%} of a tile of {self.size} px "
+            f"at {tiles.mpp:g} µm per pixel, so there are no tiles: take smaller ones, or a lower min_tissue"
+        )
 
     def _graded(self, tiles: Any, inputs: Mapping[str, Any]) -> GradedTiles:
         if not self.quality:
