@@ -1,0 +1,117 @@
+"""A small convolutional network to be trained from scratch: residual blocks, 0.9 to 5 million weights.
+
+The residual blocks are those of He et al., Deep residual learning for image recognition, CVPR 2016. Each stage
+halves the picture first and works after: a CPU with bf16 trains on 100 to 200 tiles per second and core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from coverslip.core.errors import UsageError
+
+
+class Residual(nn.Module):
+    """Two 3 × 3 convolutions beside the identity; the whole branch is dropped at random while training.
+
+    Parameters
+    ----------
+    channels
+        In and out.
+    drop
+        Chance, per picture, that the branch is left out (Huang et al., Deep networks with stochastic depth,
+        ECCV 2016).
+    """
+
+    def __init__(self, channels: int, drop: float) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            *_convolved(channels, channels), *_convolved(channels, channels, last=True)
+        )
+        nn.init.zeros_(self.branch[-1].weight)  # type: ignore[arg-type] # begins as the identity
+        self.drop = drop
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (n, c, h, w) to the same shape."""
+        branch = self.branch(x)
+        if self.training and self.drop:
+            keep = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.drop
+            branch = branch * keep.to(branch.dtype) / (1 - self.drop)
+        return torch.relu(x + branch)
+
+
+class SmallCNN(nn.Module):
+    """Pictures (n, 3, h, w) → class scores (n, classes).
+
+    Parameters
+    ----------
+    classes
+        Number of outputs.
+    width
+        Channels of the first stage; each of the others doubles them.
+    depths
+        Residual blocks per stage.
+    dropout
+        Of the pooled features.
+    drop_path
+        Chance that the last block's branch is left out, growing from 0 at the first.
+
+    Raises
+    ------
+    UsageError
+        When a number cannot be.
+
+    Examples
+    --------
+    >>> SmallCNN(3, width=8)(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        width: int = 32,
+        depths: tuple[int, ...] = (1, 2, 2, 2),
+        dropout: float = 0.2,
+        drop_path: float = 0.1,
+    ) -> None:
+        super().__init__()
+        if classes < 1 or width < 1 or not depths or min(depths) < 0 or not 0 <= drop_path < 1:
+            raise UsageError(
+                f"classes {classes}, width {width}, depths {depths}, drop_path {drop_path} make no network"
+            )
+        self.stem = nn.Sequential(*_convolved(3, width, kernel=7, stride=2))
+        stages, channels, drops = [], width, _rising(sum(depths), drop_path)
+        for number, depth in enumerate(depths):
+            wider = width * 2**number
+            blocks = [Residual(wider, next(drops)) for _ in range(depth)]
+            stages.append(nn.Sequential(*_convolved(channels, wider, stride=2), *blocks))
+            channels = wider
+        self.stages = nn.Sequential(*stages)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(channels, classes)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (n, 3, h, w) to pooled features (n, d)."""
+        return self.stages(self.stem(x)).mean(dim=(2, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (n, 3, h, w) to scores (n, classes)."""
+        return self.head(self.dropout(self.features(x)))
+
+
+def _convolved(
+    inside: int, outside: int, *, kernel: int = 3, stride: int = 1, last: bool = False
+) -> Iterator[nn.Module]:
+    yield nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False)
+    yield nn.BatchNorm2d(outside)
+    if not last:
+        yield nn.ReLU(inplace=True)
+
+
+def _rising(count: int, most: float) -> Iterator[float]:
+    return (most * i / max(1, count - 1) for i in range(count))
