@@ -12,6 +12,7 @@ from coverslip.core.errors import CoverslipError
 from coverslip.server.access import COOKIE, LOOPBACK, Door, TokenDoor, host_is_known, token_of
 from coverslip.server.errors import ENTRY
 from coverslip.server.library import Library
+from coverslip.server.overlays.gather import Overlays
 from coverslip.server.roles import role_of
 from coverslip.server.tiles import TileRoute, TileService, status_of
 
@@ -62,6 +63,7 @@ def make_app(site: Site) -> TileRoute:
         openapi_url="/api/openapi.json", lifespan=_closing(service),
     )  # fmt: skip
     app.state.site, app.state.service = site, service
+    app.state.overlays = Overlays(site.library)
     for router in ROUTERS:
         app.include_router(router)
     _say_errors(app)

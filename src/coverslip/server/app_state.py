@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coverslip.server.access import Person
+from coverslip.server.overlays.gather import Overlays
 from coverslip.server.tiles import TileService
 
 if TYPE_CHECKING:
@@ -15,6 +16,12 @@ def service_of(request: Request) -> TileService:
     """Return the service that makes tiles and knows the slides."""
     service: TileService = request.app.state.service
     return service
+
+
+def overlays_of(request: Request) -> Overlays:
+    """Return the layers over the slides."""
+    overlays: Overlays = request.app.state.overlays
+    return overlays
 
 
 def person_of(request: Request) -> Person:

@@ -1,5 +1,5 @@
 """The routes, by what they are about. Each is listed with its role in `coverslip.server.roles`."""
 
-from coverslip.server.routes import docs, slides
+from coverslip.server.routes import docs, overlays, slides
 
-ROUTERS = (docs.router, slides.router)
+ROUTERS = (docs.router, slides.router, overlays.router)

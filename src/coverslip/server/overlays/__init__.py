@@ -1,0 +1,1 @@
+"""What lies over a slide: maps, tissue, tiles, and objects by the million."""

@@ -1,0 +1,284 @@
+"""Objects by the million: an index in memory that counts, filters, draws and finds them.
+
+What is held per object are its centroid, class, score and measurements as float32 (about 40 bytes with five
+measurements); polygons stay on disk and are read for the few that are looked at closely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coverslip.core import Box, unknown
+from coverslip.core.errors import UsageError
+from coverslip.server.overlays.paint import CLASSES, class_colour, png
+from coverslip.store.kinds.objects import Objects
+
+TILE = 512
+"""Side of a drawn tile in pixels."""
+
+CELL = 1024
+"""Side of a cell of the index in level-0 pixels."""
+
+MOST_POLYGONS = 20_000
+"""More are never sent at once; a viewer shows the drawn tiles instead."""
+
+BINS = 40
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which objects count.
+
+    Attributes
+    ----------
+    classes
+        Names; None for all.
+    ranges
+        Least and greatest value by measurement.
+    """
+
+    classes: tuple[str, ...] | None = None
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, classes: str | None, ranges: Sequence[str]) -> Filter:
+        """Read a filter as an address states it: ``a,b`` and ``area_um2:20:80``.
+
+        Raises
+        ------
+        UsageError
+            When a range is none.
+
+        Examples
+        --------
+        >>> Filter.parse("tumour", ["area_um2:20:"]).ranges
+        {'area_um2': (20.0, inf)}
+        """
+        found: dict[str, tuple[float, float]] = {}
+        for text in ranges:
+            name, _, rest = text.partition(":")
+            low, colon, high = rest.partition(":")
+            try:
+                found[name] = (float(low or "-inf"), float(high or "inf"))
+            except ValueError:
+                colon = ""
+            if not colon:
+                raise UsageError(
+                    f"{text!r} is no range", mend="write name:least:greatest, e.g. area_um2:20:80"
+                )
+        return cls(None if classes is None else tuple(filter(None, classes.split(","))), found)
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What tells filters apart, for a cache."""
+        return self.classes, tuple(sorted(self.ranges.items()))
+
+
+class ObjectIndex:
+    """All objects of a slide, sorted by place.
+
+    Parameters
+    ----------
+    objects
+        On disk.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self.classes = objects.classes
+        self.columns = ("score", *objects.measurements)
+        xy = objects.xy.astype(np.float32)
+        cells = np.floor(xy / CELL).astype(np.int32) if len(xy) else np.empty((0, 2), np.int32)
+        self._corner = cells.min(axis=0) if len(xy) else np.zeros(2, np.int32)
+        self._cells = cells.max(axis=0) - self._corner + 1 if len(xy) else np.zeros(2, np.int32)
+        code = (cells[:, 1] - self._corner[1]) * self._cells[0] + cells[:, 0] - self._corner[0]
+        self.order = np.argsort(code, kind="stable").astype(np.int32)
+        self._starts = np.searchsorted(code[self.order], np.arange(self._cells.prod() + 1))
+        self.xy = xy[self.order]
+        self.codes = objects.codes.astype(np.int16)[self.order]
+        self._values: dict[str, NDArray[np.float32]] = {}
+        self._masks: dict[tuple[Any, ...], NDArray[np.bool_]] = {}
+
+    def __len__(self) -> int:
+        return len(self.xy)
+
+    def values(self, column: str) -> NDArray[np.float32]:
+        """Return a measurement of all objects, read when first asked for.
+
+        Raises
+        ------
+        UnknownNameError
+            When there is none of that name.
+        """
+        if column not in self.columns:
+            raise unknown("measurement", column, self.columns)
+        if column not in self._values:
+            self._values[column] = self._objects[column].astype(np.float32)[self.order]
+        return self._values[column]
+
+    def kept(self, chosen: Filter) -> NDArray[np.bool_]:
+        """Return which objects a filter keeps, shape (n,).
+
+        Raises
+        ------
+        UnknownNameError
+            When it names a class or measurement that is not there.
+        """
+        if chosen.key in self._masks:
+            return self._masks[chosen.key]
+        keep = np.ones(len(self), bool)
+        if chosen.classes is not None:
+            for name in chosen.classes:
+                if name not in self.classes:
+                    raise unknown("class", name, self.classes)
+            keep &= np.isin(self.codes, [self.classes.index(name) for name in chosen.classes])
+        for column, (low, high) in chosen.ranges.items():
+            values = self.values(column)
+            keep &= (values >= low) & (values <= high)
+        if len(self._masks) >= 8:
+            self._masks.pop(next(iter(self._masks)))
+        self._masks[chosen.key] = keep
+        return keep
+
+    def facts(self, chosen: Filter) -> dict[str, Any]:
+        """Return counts by class and the names of measurements."""
+        keep = self.kept(chosen)
+        counts = np.bincount(self.codes[keep] + 1, minlength=len(self.classes) + 1)
+        return {
+            "count": len(self),
+            "kept": int(keep.sum()),
+            "classes": [
+                {"name": name, "count": int(counts[i + 1]), "colour": class_colour(i)}
+                for i, name in enumerate(self.classes)
+            ],
+            "unclassed": int(counts[0]),
+            "measurements": list(self.columns),
+        }
+
+    def histogram(self, column: str, chosen: Filter) -> dict[str, Any]:
+        """Return how a measurement is spread: edges over all objects, counts of all and of those kept."""
+        values = self.values(column)
+        known = np.isfinite(values)
+        if not known.any():
+            return {"edges": [0.0, 1.0], "all": [0], "kept": [0]}
+        low, high = np.percentile(values[known], (0, 100))
+        edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+        return {
+            "edges": edges.tolist(),
+            "all": np.histogram(values[known], edges)[0].tolist(),
+            "kept": np.histogram(values[known & self.kept(chosen)], edges)[0].tolist(),
+        }
+
+    # ------------------------------------------------------------------ places
+    def rows_in(self, box: Box) -> NDArray[np.intp]:
+        """Return the rows of the index whose centroid lies in `box` (its right and bottom edge left out)."""
+        if not len(self):
+            return np.empty(0, np.intp)
+        left, top = (int(v) for v in np.floor((box.x, box.y)) // CELL - self._corner)
+        right, bottom = (int(v) for v in np.floor((box.right, box.bottom)) // CELL - self._corner)
+        left, right = max(left, 0), min(right, int(self._cells[0]) - 1)
+        spans = []
+        for row in range(max(top, 0), min(bottom, int(self._cells[1]) - 1) + 1):
+            if left <= right:
+                first = row * int(self._cells[0])
+                spans.append(np.arange(self._starts[first + left], self._starts[first + right + 1]))
+        rows: NDArray[np.intp] = np.concatenate(spans) if spans else np.empty(0, np.intp)
+        x, y = self.xy[rows, 0], self.xy[rows, 1]
+        inside = (x >= box.x) & (x < box.right) & (y >= box.y) & (y < box.bottom)
+        return rows[inside]
+
+    def drawn(self, place: tuple[int, int], downsample: float, chosen: Filter) -> bytes:
+        """Draw the objects of a tile as PNG: a dot each, in its class's colour; many dots, more opaque.
+
+        Parameters
+        ----------
+        place
+            Column and row of the tile at `downsample`; a tile covers ``TILE · downsample`` level-0 pixels.
+        downsample
+            Level-0 pixels per pixel.
+        """
+        side = TILE * downsample
+        corner = np.float32((place[0] * side, place[1] * side))
+        rows = self.rows_in(Box(float(corner[0]), float(corner[1]), side, side))
+        rows = rows[self.kept(chosen)[rows]]
+        pixels = np.minimum(((self.xy[rows] - corner) / downsample).astype(np.int32), TILE - 1)
+        flat = pixels[:, 1] * TILE + pixels[:, 0]
+        return png(_dots(flat, self.codes[rows]))
+
+    def polygons(self, box: Box, chosen: Filter) -> dict[str, Any]:
+        """Return the objects of a box with their outlines: numbers, classes, and rings of (x, y).
+
+        Raises
+        ------
+        UsageError
+            When they are too many to be sent.
+        """
+        if self.rows_in(box).size > MOST_POLYGONS:
+            raise UsageError(
+                f"{self.rows_in(box).size} objects are too many to outline at once",
+                mend=f"ask for a smaller region, with {MOST_POLYGONS} or fewer",
+            )
+        table = self._objects.within(box)
+        ids = np.asarray(table["object"])
+        keep = _keep_of(table, chosen)
+        rings = [outline(polygon) for polygon in table.polygons[keep]]
+        return {"ids": ids[keep].tolist(), "classes": table.codes[keep].tolist(), "rings": rings}
+
+    def at(self, x: float, y: float) -> dict[str, Any] | None:
+        """Return the object at a point, with its numbers; None when there is none."""
+        import shapely
+
+        table = self._objects.within(Box(x, y, 1e-6, 1e-6))
+        hit = np.flatnonzero(shapely.intersects_xy(table.polygons, x, y)) if len(table) else []
+        if not len(hit):
+            return None
+        row = int(hit[0])
+        name = table["class"][row]
+        return {
+            "object": int(table["object"][row]),
+            "class": None if name is None else str(name),
+            "score": _number(table["score"][row]),
+            "measurements": {key: _number(value[row]) for key, value in table.measurements.items()},
+            "ring": outline(table.polygons[row]),
+        }
+
+
+def _keep_of(table: Any, chosen: Filter) -> NDArray[np.bool_]:
+    keep = np.ones(len(table), bool)
+    if chosen.classes is not None:
+        keep &= np.isin(table.codes, [table.classes.index(name) for name in chosen.classes])
+    for column, (low, high) in chosen.ranges.items():
+        values = np.asarray(table[column])
+        keep &= (values >= low) & (values <= high)
+    return keep
+
+
+def outline(polygon: Any) -> list[list[float]]:
+    """Return the outer ring of a polygon (of its largest part) as flat pairs, to a tenth of a pixel."""
+    if polygon.geom_type == "MultiPolygon":
+        polygon = max(polygon.geoms, key=lambda part: part.area)
+    points: list[list[float]] = np.round(np.asarray(polygon.exterior.coords), 1).tolist()
+    return points
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def _dots(flat: NDArray[np.intp], codes: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Return an RGBA picture of dots: each pixel in the mixed colour of its objects."""
+    colours = np.array([tuple(bytes.fromhex(one)) for one in CLASSES], np.float64)
+    of = np.where(codes < 0, len(CLASSES) - 3, codes % len(CLASSES))
+    count = np.bincount(flat, minlength=TILE * TILE)
+    rgba = np.zeros((TILE * TILE, 4), np.uint8)
+    hit = np.flatnonzero(count)
+    for channel in range(3):
+        total = np.bincount(flat, weights=colours[of, channel], minlength=TILE * TILE)
+        rgba[hit, channel] = total[hit] / count[hit]
+    rgba[hit, 3] = np.minimum(255, 150 + 35 * count[hit])
+    return rgba.reshape(TILE, TILE, 4)

@@ -1,0 +1,120 @@
+"""What lies over a slide: maps, tissue, tiles, objects."""
+
+# FastAPI reads the annotations of these functions at run time, so they are no strings
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from coverslip.core import Box
+from coverslip.core.errors import UnknownNameError
+from coverslip.server.app_state import overlays_of
+from coverslip.server.overlays.maps import Look
+from coverslip.server.overlays.objects import Filter, ObjectIndex
+
+router = APIRouter(prefix="/api/slides/{slide}", tags=["overlays"])
+
+PNG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/png": {}}}}
+FINEST = 0.01
+"""Least level-0 pixels per pixel at which objects are drawn."""
+
+
+def chosen_by(
+    classes: Annotated[str | None, Query(description="names, separated by commas; all when left out")] = None,
+    ranges: Annotated[
+        list[str] | None, Query(alias="range", description="name:least:greatest, e.g. area_um2:20:80")
+    ] = None,
+) -> Filter:
+    """Return the filter that an address states."""
+    return Filter.parse(classes, ranges or ())
+
+
+def index_of(request: Request, slide: str, name: str) -> ObjectIndex:
+    """Return the objects that an address names."""
+    return overlays_of(request).objects(slide, name)
+
+
+def look_of(scale: str = "viridis", low: float = 0.0, high: float = 1.0) -> Look:
+    """Return the colours that an address asks for."""
+    return Look(scale, low, high)
+
+
+def box_of(x: float, y: float, width: float, height: float) -> Box:
+    """Return the box that an address names, in level-0 pixels."""
+    return Box(x, y, width, height)
+
+
+Chosen = Annotated[Filter, Depends(chosen_by)]
+Index = Annotated[ObjectIndex, Depends(index_of)]
+
+
+def _picture(data: bytes) -> Response:
+    return Response(data, media_type="image/png", headers={"Cache-Control": "private, max-age=60"})
+
+
+@router.get("/overlays")
+def overlays(request: Request, slide: str) -> dict[str, Any]:
+    """List what a run holds of this slide that can be laid over it."""
+    return overlays_of(request).listed(slide)
+
+
+@router.get("/tissue")
+def tissue(request: Request, slide: str) -> dict[str, Any]:
+    """Return the tissue as GeoJSON in level-0 pixels."""
+    return overlays_of(request).tissue(slide)
+
+
+@router.get("/grid")
+def grid(request: Request, slide: str, name: str | None = None) -> dict[str, Any]:
+    """Return the tiles' corners and side in level-0 pixels, with what prediction `name` says of each."""
+    return overlays_of(request).grid(slide, name)
+
+
+@router.get("/suspicious")
+def suspicious(
+    request: Request, slide: str, limit: Annotated[int, Query(ge=1, le=200)] = 24
+) -> list[dict[str, Any]]:
+    """Return the regions that models found most suspicious, the most suspicious first, with why."""
+    return overlays_of(request).suspicious(slide, limit)
+
+
+@router.get("/maps/{name}/tiles/{level}/{column}/{row}", response_class=Response, responses=PNG)
+def map_tile(  # noqa: PLR0913, PLR0917 - the parameters of an address
+    request: Request, slide: str, name: str, level: int, column: int, row: int,
+    look: Annotated[Look, Depends(look_of)], plane: Annotated[str | None, Query(alias="class")] = None,
+) -> Response:  # fmt: skip
+    """Return a tile of a map as PNG: labels by class, probabilities of one class by a colour scale."""
+    layer = overlays_of(request).map(slide, name)
+    return _picture(layer.picture((level, column, row), plane, look))
+
+
+@router.get("/objects/{name}")
+def objects(index: Index, chosen: Chosen) -> dict[str, Any]:
+    """Count objects, all and those that a filter keeps."""
+    return index.facts(chosen)
+
+
+@router.get("/objects/{name}/histogram")
+def histogram(index: Index, chosen: Chosen, measurement: str) -> dict[str, Any]:
+    """Return how a measurement is spread over all objects and over those that a filter keeps."""
+    return index.histogram(measurement, chosen)
+
+
+@router.get("/objects/{name}/tiles/{step}/{column}/{row}", response_class=Response, responses=PNG)
+def object_tile(index: Index, chosen: Chosen, step: float, column: int, row: int) -> Response:
+    """Draw the objects of a tile of 512 px at `step` level-0 pixels per pixel, as PNG."""
+    return _picture(index.drawn((column, row), max(step, FINEST), chosen))
+
+
+@router.get("/objects/{name}/outlines")
+def outlines(index: Index, chosen: Chosen, box: Annotated[Box, Depends(box_of)]) -> dict[str, Any]:
+    """Return the outlines of the objects in a box, in level-0 pixels."""
+    return index.polygons(box, chosen)
+
+
+@router.get("/objects/{name}/at")
+def object_at(index: Index, x: float, y: float) -> dict[str, Any]:
+    """Return the object at a point of level-0 pixels, with its numbers."""
+    found = index.at(x, y)
+    if found is None:
+        raise UnknownNameError(f"there is no object at {x:g}, {y:g}", mend="click inside an outline")
+    return found
