@@ -16,13 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core import Size
-from coverslip.core.errors import CoverslipError, SlideError
+from coverslip.core.errors import CoverslipError, RecipeError, SlideError
 from coverslip.pipeline.parameters import build
-from coverslip.pipeline.stage import NOTES, Stage, parameters_of
+from coverslip.pipeline.stage import GIVEN, LIMITED, NOTES, Casewise, Stage, parameters_of
+from coverslip.pipeline.step import WORDS, Step, said_of
 from coverslip.slides import Slide
 from coverslip.slides.reader import HEAD_BYTES, Reader, paste
 from coverslip.slides.source import head_of
-from coverslip.store import STREAMS, Derived, Objects, Provenance, Resume, RunFolder
+from coverslip.store import STREAMS, Derived, Features, Objects, ObjectTable, Provenance, Resume, RunFolder
+from coverslip.tiles import Tiles
+from coverslip.tissue import Tissue
 
 WINDOWS = 8
 """Random windows compared per level."""
@@ -191,6 +194,8 @@ def check_stage(stage: Stage, slide: Slide, inputs: Mapping[str, Any]) -> None:
     _check_keys(stage, inputs)
     first, second = (_stored(stage, slide, inputs) for _ in range(2))
     require(first == second, "run: the same inputs give the same outputs")
+    _check_step(stage, slide, inputs, first)
+    _check_nothing(stage, slide, inputs)
 
 
 def _check_parameters(stage: Stage) -> None:
@@ -198,7 +203,8 @@ def _check_parameters(stage: Stage) -> None:
     require(dataclasses.is_dataclass(kind), "a stage is a dataclass")
     require(getattr(kind, "__dataclass_params__").frozen, "a stage is frozen")  # noqa: B009 - mypy knows it not
     require(kind() is not None, "all parameters have defaults")
-    require("name" not in parameters_of(stage), "name is of the class, ClassVar[str], and no parameter")
+    taken = sorted(set(WORDS) & set(parameters_of(stage)))
+    require(not taken, f"{', '.join(taken)}: words of a recipe, and no parameters; name is a ClassVar[str]")
     require(stage.version >= 1, "version is a whole number from 1 on")
     plain = json.loads(json.dumps(parameters_of(stage)))
     require(build(kind, plain, where=stage.name) == stage, "parameters survive a recipe")
@@ -208,7 +214,8 @@ def _check_parameters(stage: Stage) -> None:
 def _check_keys(stage: Stage, inputs: Mapping[str, Any]) -> None:
     for keys in (stage.reads(), stage.writes()):
         require(isinstance(keys, tuple) and all(isinstance(key, str) for key in keys), "keys come as a tuple")
-    require(len(stage.writes()) > 0, "writes: a stage makes something")
+    cases = isinstance(stage, Casewise)
+    require(len(stage.writes()) > 0 or cases, "writes: a stage makes something")
     missing = [key for key in stage.reads() if key not in inputs]
     require(not missing, f"inputs: give {', '.join(missing)} to check_stage")
 
@@ -216,12 +223,14 @@ def _check_keys(stage: Stage, inputs: Mapping[str, Any]) -> None:
 def _stored(stage: Stage, slide: Slide, inputs: Mapping[str, Any]) -> dict[str, bytes]:
     """Run the stage, store what it gave, and return what it looks like after a trip to the disk."""
     given = {key: inputs[key] for key in stage.reads()}
+    given |= {key: inputs[key] for key in (LIMITED,) if key in inputs}
     outputs = dict(stage.run(slide, given))
-    outputs.pop(NOTES, None)
+    for beside in (NOTES, GIVEN):
+        outputs.pop(beside, None)
     require(
         set(outputs) == set(stage.writes()), f"run gives what writes names, and no more: {sorted(outputs)}"
     )
-    made = Provenance.make(stage.name, stage.version, parameters=parameters_of(stage), inputs={}, slide=None)
+    made = Provenance.make(stage.name, stage.version, parameters=said_of(stage), inputs={}, slide=None)
     found: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
         run = RunFolder.create(Path(folder) / "run")
@@ -234,6 +243,47 @@ def _stored(stage: Stage, slide: Slide, inputs: Mapping[str, Any]) -> dict[str, 
     streamed = [key for key, value in outputs.items() if isinstance(value, STREAMS)]
     _check_resume(stage, slide, given, streamed)
     return found
+
+
+def _check_step(stage: Stage, slide: Slide, inputs: Mapping[str, Any], plain: Mapping[str, bytes]) -> None:
+    """Check that the stage does the same under another name, where its results may have one."""
+    try:
+        step = Step(stage, name="check-stage")
+    except RecipeError:
+        return  # a slide has only one such result
+    found = _stored(step, slide, inputs)
+    same = list(found.values()) == list(plain.values())
+    require(same, "run: the same comes out under another name in a recipe")
+
+
+def _check_nothing(stage: Stage, slide: Slide, inputs: Mapping[str, Any]) -> None:
+    """Check that the stage bears a gate before it that lets nothing through."""
+    given = {key: inputs[key] for key in stage.reads()}
+    less = {key: _emptied(value) for key, value in given.items()}
+    if all(less[key] is given[key] for key in given):
+        return  # it reads nothing that a gate keeps back
+    try:
+        outputs = _stored(stage, slide, {**less, LIMITED: "where nothing passes"})
+    except CoverslipError:
+        return  # words are as good as an empty result
+    except (ValueError, LookupError, ArithmeticError, TypeError, AttributeError) as error:
+        require(False, f"no tiles or objects are a result, or an error in words; got {error!r}")
+    require(bool(outputs), "no tiles or objects are a result")
+
+
+def _emptied(value: Any) -> Any:
+    """Return tiles, objects, features or tissue without any; other inputs as they are."""
+    if isinstance(value, Tiles):
+        return value.take(np.zeros(0, np.int64))
+    if isinstance(value, ObjectTable | Objects):
+        return value.where(np.zeros(len(value), bool))
+    if isinstance(value, Features):
+        return dataclasses.replace(value, X=value.X[:0], coords=value.coords[:0])
+    if isinstance(value, Tissue):
+        height, width = value.mask.shape
+        size = Size(round(width * value.downsample), round(height * value.downsample))
+        return Tissue.from_polygons([], size, value.downsample)
+    return value
 
 
 def _check_resume(stage: Stage, slide: Slide, given: Mapping[str, Any], streamed: list[str]) -> None:

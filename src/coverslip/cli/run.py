@@ -82,19 +82,24 @@ def run(context: click.Context, /, recipe: str, slides: tuple[str, ...], **optio
 @settings_option
 @json_option
 def plan(recipe: str, slides: tuple[str, ...], **options: Any) -> None:
-    """Show the stages of RECIPE with all parameters, and what is left to do for SLIDES; run nothing."""
-    from coverslip.pipeline.planning import left_to_do
+    """Show the tree of RECIPE and all parameters, and what is left to do for SLIDES; run nothing.
+
+    For SLIDES it says of each step on how many its results are there (cached), were made otherwise (stale)
+    or are missing (to do), how many tiles will reach it, and how long that takes as slides of RUN took.
+    """
+    from coverslip.cli.planned import show_left, show_tree
+    from coverslip.pipeline.planning import plan_of
 
     chosen = _recipe(recipe, options)
     sources = _sources(slides, options["mpp"], options["mpp_csv"]) if slides else []
-    left = left_to_do(chosen, sources, options["out"])
+    found = plan_of(chosen, sources, options["out"])
     if options["in_json"]:
-        return as_json(chosen.to_dict() | {"slides": {slide: list(stages) for slide, stages in left.items()}})
+        left = {slide: list(stages) for slide, stages in found.left.items()}
+        return as_json(chosen.to_dict() | {"tree": [s.to_dict() for s in found.steps], "slides": left})
+    show_tree(chosen, found)
     _show_recipe(chosen)
     if sources:
-        click.echo()
-        rows = [(slide, ", ".join(stages) or "nothing") for slide, stages in left.items()]
-        table(("slide", "left to do"), rows)
+        show_left(found)
     return None
 
 
@@ -178,7 +183,6 @@ def _plain(result: RunResult) -> dict[str, Any]:
 
 
 def _show_recipe(recipe: Recipe) -> None:
-    click.echo(f"{recipe.name}: {recipe.description}" if recipe.description else recipe.name)
     for record in recipe.records():
         click.echo(f"\n{record.name} (version {record.version})")
         click.echo(f"  {', '.join(record.reads) or 'the slide'} → {', '.join(record.writes)}")

@@ -9,7 +9,7 @@ from typing import Any
 from coverslip.core import unknown
 from coverslip.pipeline.opening import thumbnail_of
 from coverslip.pipeline.recipe import bound
-from coverslip.pipeline.stage import NOTES, Stage
+from coverslip.pipeline.stage import GIVEN, NOTES, Stage
 from coverslip.slides import Slide
 from coverslip.store import STREAMS, Derived
 
@@ -64,7 +64,8 @@ class Pipeline:
 def run_stage(stage: Stage, slide: Slide, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Run one stage and gather its streams in memory."""
     outputs = dict(stage.run(slide, {key: inputs[key] for key in stage.reads()}))
-    outputs.pop(NOTES, None)
+    for key in (NOTES, GIVEN):
+        outputs.pop(key, None)
     streamed = {key: value.collect() for key, value in outputs.items() if isinstance(value, STREAMS)}
     derived = {key: v.make(streamed) for key, v in outputs.items() if isinstance(v, Derived)}
     return outputs | streamed | derived

@@ -12,10 +12,11 @@ from typing import Any, Literal
 
 from coverslip._version import __version__
 from coverslip.core.errors import CoverslipError, RecipeError, StoreError
+from coverslip.pipeline.found import head_of
 from coverslip.pipeline.opening import opened, root_of, thumbnail_of
 from coverslip.pipeline.recipe import Recipe
 from coverslip.pipeline.record import OPEN, OPENING, StageRecord, provenances
-from coverslip.pipeline.stage import NOTES, Stage
+from coverslip.pipeline.stage import GIVEN, NOTES, Stage
 from coverslip.slides import Slide, SlideSource
 from coverslip.slides.digest import digest_of
 from coverslip.store import STREAMS, Derived, Event, Provenance, Resume, RunFolder
@@ -130,7 +131,7 @@ class _SlideRun:
             return
         inputs = {key: self._get(key) for key in stage.reads()} | self._resume(stage)
         outputs = dict(stage.run(slide, inputs))
-        notes = outputs.pop(NOTES, ())
+        notes, given = outputs.pop(NOTES, ()), outputs.pop(GIVEN, None) or counted(inputs)
         if set(outputs) != set(stage.writes()):
             said = sorted(stage.writes())
             raise RecipeError(
@@ -138,7 +139,7 @@ class _SlideRun:
                 mend="report this to the author of the stage",
             )
         self._put(stage.name, outputs)
-        self._done(notes)
+        self._done(notes, given)
 
     def failed(self, error: Exception) -> Outcome:
         """Record a failure."""
@@ -176,10 +177,19 @@ class _SlideRun:
             self._run.put(self._id, key, made, provenance=provenance, replace=True)
             self._read.pop(key, None)
 
-    def _done(self, notes: Any) -> None:
+    def _done(self, notes: Any, given: Mapping[str, tuple[int, int]] | None = None) -> None:
         self.computed.append(self._at)
         seconds = round(time.perf_counter() - self._since, 3)
-        self._run.log(Event("done", self._id, self._at, seconds=seconds, note=list(notes) or None))
+        event = Event(
+            "done", self._id, self._at, seconds=seconds, note=list(notes) or None, given=given or None
+        )
+        self._run.log(event)
+
+
+def counted(inputs: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """Return how many tiles and objects a stage gets, all that there are."""
+    rows = {key: len(value) for key, value in inputs.items() if head_of(key) in ("tiles", "objects")}
+    return {key: (count, count) for key, count in rows.items()}
 
 
 def _order(value: Any) -> int:

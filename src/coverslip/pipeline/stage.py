@@ -17,6 +17,9 @@ ROOT = ("slide", "thumbnail")
 NOTES = "notes"
 """Key under which a stage may give sentences for the log along with its results."""
 
+GIVEN = "given"
+"""Key under which a step says how many tiles and objects reached its stage, and how many there were."""
+
 RESUME = "resume"
 """Key of the input that says how many rows of a streamed result are there already."""
 

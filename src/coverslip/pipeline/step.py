@@ -15,7 +15,7 @@ from coverslip.core.errors import RecipeError, UnknownNameError
 from coverslip.pipeline.found import askable, head_of
 from coverslip.pipeline.limits import Limit, limits_of
 from coverslip.pipeline.selection import Selection, steps_of
-from coverslip.pipeline.stage import LIMITED, NOTES, RESUME, Naming, Stage, parameters_of
+from coverslip.pipeline.stage import GIVEN, LIMITED, NOTES, RESUME, Naming, Stage, parameters_of
 from coverslip.slides import Slide
 from coverslip.store import Derived, ObjectStream, ObjectTable, Resume, Table
 from coverslip.store.layout import find
@@ -170,6 +170,7 @@ class Running:
         self._rows: NDArray[np.intp] | None = None
         self._tiles: Tiles | None = None
         self._notes: list[str] = []
+        self._counts: dict[str, tuple[int, int]] = {}
         self._names = {key: renamed(key, step.stage, step.name) for key in step.stage.writes()}
 
     def run(self, slide: Slide) -> dict[str, Any]:
@@ -177,7 +178,7 @@ class Running:
         outputs = dict(self._step.stage.run(slide, self._given()))
         notes = outputs.pop(NOTES, ())
         made = {self._names.get(key, key): self._made(key, value) for key, value in outputs.items()}
-        return made | {NOTES: _Both(self._notes, notes)}
+        return made | {NOTES: _Both(self._notes, notes), GIVEN: self._counts}
 
     def _given(self) -> dict[str, Any]:
         step, given = self._step, {}
@@ -187,6 +188,8 @@ class Running:
             given[key], rows = self._selection.apply(name, value) if step.limits else (value, None)
             if isinstance(value, Tiles) and rows is not None:
                 self._rows, self._tiles = rows, given[key]
+            if head_of(name) in ("tiles", "objects"):
+                self._counts[name] = (len(given[key]), len(value))
             if rows is not None and not len(rows):
                 self._notes.append(self._nothing(name, len(value)))
         if self._tiles is not None:

@@ -28,6 +28,8 @@ class Event:
         Name of the error, what was wrong, what to do.
     traceback
         Only of errors that nobody foresaw.
+    given
+        By artefact key, how many tiles or objects reached the stage, and how many there were.
     time
         UTC, ISO 8601.
     """
@@ -41,6 +43,7 @@ class Event:
     mend: str | None = None
     traceback: str | None = None
     note: Any = None
+    given: Mapping[str, Any] | None = None
     time: str = ""
 
     def to_json(self) -> str:
