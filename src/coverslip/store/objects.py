@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from coverslip.core import unknown
 from coverslip.core.errors import GeometryError, StoreError
+from coverslip.core.geometry import Box
 
 FIXED = ("object", "class", "score", "x", "y", "geometry", "bbox")
 """Columns that every file of objects has; no measurement may be called so."""
@@ -159,9 +160,23 @@ class ObjectTable:
         """Return the objects where `keep`, shape (n,), is True; they keep their numbers."""
         return replace(self, ids=self["object"]).take(np.asarray(keep, bool))
 
-    def batches(self) -> Iterator[ObjectTable]:
+    @property
+    def n_batches(self) -> int:
+        """How many tables `batches` yields: one, or none."""
+        return int(len(self) > 0)
+
+    def batches(self, start: int = 0) -> Iterator[ObjectTable]:
         """Yield the objects; here in one go."""
-        yield self
+        if len(self) and not start:
+            yield self
+
+    def within(self, box: Box) -> ObjectTable:
+        """Return the objects whose bounds meet `box`."""
+        import shapely
+
+        left, top, right, bottom = shapely.bounds(self.polygons).reshape(-1, 4).T
+        meets = (left <= box.right) & (right >= box.x) & (top <= box.bottom) & (bottom >= box.y)
+        return self.where(meets)
 
     def read(self) -> ObjectTable:
         """Return the objects in memory: these."""

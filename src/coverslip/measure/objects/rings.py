@@ -45,9 +45,8 @@ class Rings:
         outlines = shapely.get_rings(parts)
         inside = shapely.get_num_interior_rings(parts)
         ring_part = np.repeat(np.arange(len(parts)), inside + 1)
-        first = np.concatenate([[0], np.cumsum(inside + 1)[:-1]])
         holes = np.ones(len(outlines), bool)
-        holes[first] = False
+        holes[np.cumsum(inside + 1) - (inside + 1)] = False
         xy, ring_of = shapely.get_coordinates(outlines, return_index=True)
         closing = np.append(np.diff(ring_of) != 0, True) if len(xy) else np.zeros(0, bool)
         xy, ring_of = xy[~closing], ring_of[~closing]

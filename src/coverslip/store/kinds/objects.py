@@ -87,11 +87,23 @@ class Objects:
         parts = [arrow[name].to_numpy() for arrow in self._groups([name])]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def batches(self) -> Iterator[ObjectTable]:
-        """Yield the objects, a row group at a time."""
-        for arrow in self._groups(None):
-            if arrow.num_rows:
-                yield self._table(arrow)
+    @property
+    def n_batches(self) -> int:
+        """How many tables `batches` yields."""
+        return len(self._full())
+
+    def batches(self, start: int = 0) -> Iterator[ObjectTable]:
+        """Yield the objects, a row group at a time, from table number `start` on."""
+        for arrow in self._groups(None, self._full()[start:]):
+            yield self._table(arrow)
+
+    def _full(self) -> list[int]:
+        """Return the numbers of the row groups that hold objects that count."""
+        with self._opened() as file:
+            sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        ends = np.cumsum([0, *sizes])
+        keep = np.ones(self._rows, bool) if self._keep is None else self._keep
+        return [i for i in range(len(sizes)) if keep[ends[i] : ends[i + 1]].any()]
 
     def read(self) -> ObjectTable:
         """Return all objects in memory."""
