@@ -170,16 +170,16 @@ def test_grades_worked_by_hand() -> None:
 
 
 # ------------------------------------------------------------------ what must not matter
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(SEEDS, SIZES, st.integers(2, 4))
 def test_order_of_rows_does_not_matter(seed: int, rows: int, k: int) -> None:
     truth, chances, _ = drawn(seed, rows, k)
     random = np.random.default_rng(seed)
     groups, shuffled = random.integers(0, 5, rows), random.permutation(rows)
     names = "abcd"[:k]
-    one = evaluate.classification(truth, chances, names, groups=groups, n_boot=40)
+    one = evaluate.classification(truth, chances, names, groups=groups, n_boot=20)
     other = evaluate.classification(
-        truth[shuffled], chances[shuffled], names, groups=groups[shuffled], n_boot=40
+        truth[shuffled], chances[shuffled], names, groups=groups[shuffled], n_boot=20
     )
     for name, value in one.metrics.items():
         for end in ("value", "low", "high"):

@@ -32,13 +32,16 @@ def curves_of(positive: NDArray[np.bool_], probability: Floats, bootstrap: Boots
     """
     ranking = Ranking(positive, probability)
     grid = np.linspace(0, 1, GRID)
+    recalls = grid[1:]  # at no recall there is no precision
     bins = np.zeros((len(positive), BINS))
     bins[np.arange(len(positive)), bin_of(probability, BINS)] = 1
     drawn = Bootstrap(bootstrap.codes, bootstrap.n, min(bootstrap.n_boot, BAND_DRAWS), bootstrap.seed)
     parts: list[tuple[Floats, Floats, Floats]] = []
     for weights in drawn.weights():
         true, false = ranking.counts(weights)
-        parts.append((_roc_at(true, false, grid), _pr_at(true, false, grid), _rates(weights, bins, positive)))
+        parts.append(
+            (_roc_at(true, false, grid), _pr_at(true, false, recalls), _rates(weights, bins, positive))
+        )
     true, false = ranking.counts(np.ones((1, len(positive))))
     found = _roc(true[0], false[0]) | _pr(true[0], false[0])
     found |= _calibration(bins, positive, probability)
@@ -46,7 +49,7 @@ def curves_of(positive: NDArray[np.bool_], probability: Floats, bootstrap: Boots
         samples = [part[place] for part in parts]
         low, high = band(np.concatenate(samples)) if samples else ([], [])
         found |= {f"{name}_low": tuple(low), f"{name}_high": tuple(high)}
-    return found | {"roc_grid": _kept(grid), "pr_grid": _kept(grid)}
+    return found | {"roc_grid": _kept(grid), "pr_grid": _kept(recalls)}
 
 
 def _roc(true: Floats, false: Floats) -> Series:

@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from coverslip import __version__
-from coverslip.report import numbers, palette
+from coverslip.report import numbers, palette, plots
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,7 +27,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    for function in (numbers.number, numbers.quantity, numbers.percent, numbers.seconds, numbers.moment):
+    for function in (
+        numbers.number,
+        numbers.quantity,
+        numbers.percent,
+        numbers.seconds,
+        numbers.moment,
+        plots.figure,
+    ):
         env.filters[function.__name__] = function
     env.filters["words"] = palette.words
     env.globals.update(version=__version__, policy=_policy(env))

@@ -43,6 +43,7 @@ OF_SLIDE: dict[str, tuple[str, Kind]] = {
 
 OF_RUN: dict[str, tuple[str, Kind]] = {
     "report": ("report/index", PAGE),
+    "evaluation": ("report/evaluation", PAGE),
     "predictions/*": ("predictions/{name}", PREDICTIONS),
     "evaluation/*": ("evaluation/{name}", EVALUATION),
 }
