@@ -126,7 +126,14 @@ def taps(axis: Axis) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     return first, weights / weights.sum(axis=0)
 
 
-def resample(source: NDArray[Any], size: Size, scale: float, phase: tuple[float, float]) -> NDArray[Any]:
+def resample(
+    source: NDArray[Any],
+    size: Size,
+    scale: float,
+    phase: tuple[float, float],
+    *,
+    out: NDArray[Any] | None = None,
+) -> NDArray[Any]:
     """Average `source` over areas of `scale` × `scale` pixels.
 
     Parameters
@@ -139,19 +146,26 @@ def resample(source: NDArray[Any], size: Size, scale: float, phase: tuple[float,
         Source pixels per output pixel, at least 1 for a mean; below 1 pixels repeat.
     phase
         Fractions (x, y) of a source pixel at which the first output pixel starts.
+    out
+        Where to write: contiguous, of the result's shape and dtype.
 
     Returns
     -------
     Array (size.height, size.width, c) of the dtype of `source`, rounded to nearest for integers.
     """
     height, width = source.shape[:2]
-    return resample_part(
-        source, Axis(phase[0], size.width, scale, width), Axis(phase[1], size.height, scale, height)
-    )
+    across, down = Axis(phase[0], size.width, scale, width), Axis(phase[1], size.height, scale, height)
+    result = resample_part(source, across, down, out=out)
+    if out is not None and result is not out:
+        out[...] = result
+        return out
+    return result
 
 
-def resample_part(source: NDArray[Any], across: Axis, down: Axis) -> NDArray[Any]:
-    """Average a part of a picture, see `resample` and `parts`."""
+def resample_part(
+    source: NDArray[Any], across: Axis, down: Axis, *, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Average a part of a picture, see `resample` and `parts`; into `out` only where that is faster."""
     scale, size = across.scale, Size(across.pixels, down.pixels)
     whole = round(scale)
     aligned = across.phase == down.phase == 0.0
@@ -159,10 +173,37 @@ def resample_part(source: NDArray[Any], across: Axis, down: Axis) -> NDArray[Any
         return source[: size.height, : size.width]
     if aligned and whole > 1 and abs(scale - whole) < EXACT and _has_quick_mean(source):
         return _by_whole(source, size, whole)
+    if source.dtype == np.uint8 and source.shape[2] == 3:
+        return _by_kernel(source, across, down, out)
+    return _by_products(source, across, down)
+
+
+def _by_kernel(
+    source: NDArray[np.uint8], across: Axis, down: Axis, out: NDArray[np.uint8] | None
+) -> NDArray[np.uint8]:
+    """Average 8-bit colour."""
+    from coverslip.slides.kernels import mean_areas
+
+    rows = np.ascontiguousarray(source).reshape(source.shape[0], -1)
+    pixels = np.empty((down.pixels, across.pixels, 3), np.uint8) if out is None else out
+    mean_areas(rows, pixels.reshape(down.pixels, -1), *weighted(across), *weighted(down))
+    return pixels
+
+
+@lru_cache(maxsize=64)
+def weighted(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Return what `taps` does, the weights as (pixels, taps) with three taps or more."""
+    first, weights = taps(axis)
+    missing = max(0, 3 - len(weights))
+    return first.astype(np.int64), np.ascontiguousarray(np.pad(weights, ((0, missing), (0, 0))).T, np.float32)
+
+
+def _by_products(source: NDArray[Any], across: Axis, down: Axis) -> NDArray[Any]:
+    """Average any kind of numbers."""
     import cv2
 
     settle_heap()
-    height, width, channels = source.shape
+    size, (height, width, channels) = Size(across.pixels, down.pixels), source.shape
     real = np.dtype(np.float32 if source.dtype.itemsize <= 2 or source.dtype == np.float32 else np.float64)
     rows = averages(down, 1, real) @ source.reshape(height, width * channels).astype(real)
     pixels = cv2.transpose(averages(across, channels, real) @ cv2.transpose(rows))
