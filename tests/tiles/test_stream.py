@@ -16,8 +16,8 @@ from coverslip.core import Size
 from coverslip.core.errors import CorruptTileError, SlideError, StainError, UsageError
 from coverslip.slides import open_slide
 from coverslip.slides.resample import span
-from coverslip.tiles import GridSpec, lay, place, stream
-from coverslip.tiles.assemble import Assembler, Target
+from coverslip.tiles import GridSpec, assemble, lay, place, stream
+from coverslip.tiles.assemble import Assembler, Target, cut, cut_past
 from coverslip.tiles.blocks import Blocks
 from coverslip.tiles.plan import Plan, spans
 
@@ -51,8 +51,9 @@ def expected(slide, tiles):
         {"batch_size": st.integers(1, 9), "threads": st.integers(1, 3), "depth": st.integers(1, 3)}
     ),
     shuffle=st.one_of(st.none(), st.integers(0, 9)),
+    many=st.sampled_from([1, 512]),
 )
-def test_equals_read_at(slide, mpp, size, stride, edge, shift, options, shuffle):
+def test_equals_read_at(slide, mpp, size, stride, edge, shift, options, shuffle, many):
     spec = GridSpec(mpp=mpp, size=size, stride=stride if stride or size > 20 else 40, edge=edge)
     try:
         laid = lay(slide, spec)
@@ -61,9 +62,32 @@ def test_equals_read_at(slide, mpp, size, stride, edge, shift, options, shuffle)
     rng = np.random.default_rng(0)
     tiles = laid.take(np.sort(rng.permutation(len(laid))[:25]))
     tiles = place(slide, tiles.xy + np.array(shift), spec) if shift[0] % 2 else tiles
-    pixels, missing, _ = everything(slide, tiles, **options, shuffle=shuffle)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(assemble, "MANY", many)
+        pixels, missing, _ = everything(slide, tiles, **options, shuffle=shuffle)
     assert not missing.any()
     assert np.array_equal(pixels, expected(slide, tiles))
+
+
+@settings(deadline=None)
+@given(
+    block=st.tuples(st.integers(1, 90), st.integers(1, 90), st.integers(0, 3), st.integers(0, 3)),
+    tiles=st.tuples(st.integers(1, 5), st.integers(1, 90), st.integers(1, 120)),
+    at=st.tuples(st.integers(-150, 300), st.integers(-150, 150)),
+    step=st.integers(1, 120),
+    start=st.integers(0, 70),
+)
+def test_copies_past_the_cache_are_copies(block, tiles, at, step, start):
+    height, width, more, twice = block
+    whole = np.random.default_rng(height).integers(0, 256, (height, width * (1 + twice) + more, 3), np.uint8)
+    given = whole[:, : width * (1 + twice) : 1 + twice]
+    shape = (*tiles, 3)
+    results = []
+    for copy in (cut, cut_past):
+        memory = np.zeros(start + np.prod(shape) + 70, np.uint8)
+        copy(given, memory[start : start + np.prod(shape)].reshape(shape), at, step)
+        results.append(memory)
+    assert np.array_equal(*results)
 
 
 @given(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,6 +18,12 @@ from coverslip.tiles.blocks import Blocks
 from coverslip.tiles.plan import Plan, Window
 
 WHITE = 255
+
+MANY = 512
+"""From so many tiles on, copying past the cache is worth the 0.3 s that its compiled code takes to load."""
+
+
+Cut = Callable[[NDArray[np.uint8], NDArray[np.uint8], tuple[int, int], int], None]
 
 
 class NormaliserLike(Protocol):
@@ -50,6 +57,8 @@ class Assembler:
         self._plan, self._blocks, self._normaliser = plan, blocks, normaliser
         self._size = plan.tiles.spec.size
         self._scratch = threading.local()
+        self.past = plan.copied and len(plan.index) >= MANY
+        """True when pixels are copied to the batch past the cache."""
 
     def fill(self, target: Target, windows: list[Window]) -> None:
         """Make the tiles of some windows, which follow each other."""
@@ -77,13 +86,13 @@ class Assembler:
         """Make the tiles of a window: copied out of its blocks, or resampled."""
         tiles = target.pixels[window.start - target.start : window.stop - target.start]
         if self._plan.plain and window.phase == (0.0, 0.0):
-            wrong = self._share_out(window, tiles)
+            wrong = self._share_out(window, tiles, cut_past if self.past else cut)
         else:
             pixels = self._window(window.height, window.width)
-            wrong = self._share_out(window, pixels[None])
+            wrong = self._share_out(window, pixels[None], cut)
             if not wrong:
                 size = Size(self._size, self._size)
-                tiles[0] = resample(pixels, size, self._plan.scale, window.phase)
+                resample(pixels, size, self._plan.scale, window.phase, out=tiles[0])
         for column, error in wrong:
             self._give_up(target, window, column, error)
 
@@ -96,8 +105,13 @@ class Assembler:
             if column * wide < x + width and (column + 1) * wide > x:
                 target.give_up(place - target.start, error)
 
-    def _share_out(self, window: Window, tiles: NDArray[np.uint8]) -> list[tuple[int, str]]:
+    def _share_out(self, window: Window, tiles: NDArray[np.uint8], copy: Cut) -> list[tuple[int, str]]:
         """Copy what the blocks of a window hold to `tiles` (n, h, w, 3), which lie `Plan.step` pixels apart.
+
+        Parameters
+        ----------
+        copy
+            `cut` or `cut_past`.
 
         Returns
         -------
@@ -118,7 +132,7 @@ class Assembler:
                     if block.pixels is None:
                         error = block.error
                     else:
-                        cut(block.pixels, tiles, at, self._plan.step)
+                        copy(block.pixels, tiles, at, self._plan.step)
                     self._blocks.give_back(column, row)
                 if error:
                     wrong.append((column, error))
@@ -178,6 +192,13 @@ def cut(block: NDArray[np.uint8], tiles: NDArray[np.uint8], at: tuple[int, int],
         shift = left - place * step
         begin, end = max(shift, 0), min(shift + wide, width)
         tiles[place, first:last, begin:end] = block[first - top : last - top, begin - shift : end - shift]
+
+
+def cut_past(block: NDArray[np.uint8], tiles: NDArray[np.uint8], at: tuple[int, int], step: int) -> None:
+    """Do what `cut` does, past the cache: for tiles that are not read at once."""
+    from coverslip.tiles import kernels
+
+    kernels.cut_past(block if block.strides[1:] == (3, 1) else block.copy(), tiles, *at, step)
 
 
 class Whereabouts(AbstractContextManager["Whereabouts"]):

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from coverslip.slides.reader import pixel_buffer
 
+LINE = 64
+"""Bytes of a line of the cache."""
+
 
 class _Lease:
     """Owner of an array's memory while anyone holds the array or a view of it."""
@@ -33,6 +36,14 @@ class Pool:
     The receiver may keep an array as long as it likes; it is handed out again only after the array and
     every view of it are gone.
 
+    Parameters
+    ----------
+    most
+        Arrays kept for later.
+    lines
+        Start arrays where a line of the cache starts, for `coverslip.tiles.kernels`; otherwise where blocks
+        are decoded fastest.
+
     Examples
     --------
     >>> pool = Pool((4, 2))
@@ -43,9 +54,9 @@ class Pool:
     True
     """
 
-    def __init__(self, shape: tuple[int, ...], *, most: int = 8) -> None:
-        self._shape = shape
-        self._most = most
+    def __init__(self, shape: tuple[int, ...], *, most: int = 8, lines: bool = False) -> None:
+        self._shape, self._most = shape, most
+        self._make = _on_a_line if lines else _for_decoding
         self._free: list[NDArray[np.uint8]] = []
 
     def take(self) -> NDArray[np.uint8]:
@@ -53,11 +64,21 @@ class Pool:
         try:
             store = self._free.pop()
         except IndexError:
-            store = pixel_buffer(1, math.prod(self._shape), 1).ravel()
+            store = self._make(math.prod(self._shape))
         lease = _Lease(store, self._shape)
         end = weakref.finalize(lease, _back, self._free, store, self._most)
         end.atexit = False
         return np.asarray(lease)
+
+
+def _for_decoding(size: int) -> NDArray[np.uint8]:
+    return pixel_buffer(1, size, 1).ravel()
+
+
+def _on_a_line(size: int) -> NDArray[np.uint8]:
+    store = np.empty(size + LINE, np.uint8)
+    start = -store.ctypes.data % LINE
+    return store[start : start + size]
 
 
 def _back(free: list[NDArray[np.uint8]], store: NDArray[np.uint8], most: int) -> None:

@@ -179,6 +179,17 @@ class Plan:
         wanted = self.across.extent.astype(np.int64) @ self.down.extent.astype(np.int64)
         return bool(blocks > wanted)
 
+    @cached_property
+    def copied(self) -> bool:
+        """True when most tiles are copied out of blocks: they are neither resampled nor blocks themselves."""
+        if not self.plain:
+            return False
+        size = self.tiles.spec.size
+        if self.step < size or self.block != Size(size, size):
+            return True
+        whole = (self.across.first % size == 0) & (self.down.first % size == 0)
+        return bool(np.count_nonzero(whole) < 0.5 * len(whole))
+
     @property
     def reach(self) -> int:
         """Most blocks that one window touches."""

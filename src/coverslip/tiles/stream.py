@@ -115,7 +115,7 @@ def grouped(windows: list[Window]) -> list[list[Window]]:
 def _batches(plan: Plan, assembler: Assembler, threads: int, *, depth: int) -> Iterator[Batch]:
     """Keep `depth` batches in the making and yield the oldest when it is done."""
     batch_size, size = plan.batch_size, plan.tiles.spec.size
-    buffers = Pool((batch_size, size, size, 3), most=depth + 2)
+    buffers = Pool((batch_size, size, size, 3), most=depth + 2, lines=assembler.past)
     starts = deque(range(0, len(plan.index), batch_size))
     executor = ThreadPoolExecutor(threads, thread_name_prefix="coverslip-tiles")
     waiting: deque[tuple[Target, list[Future[None]]]] = deque()
