@@ -1,0 +1,168 @@
+"""What finds nuclei in a tile: the shipped network, or another's model behind the same door."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coverslip.core.errors import MissingExtraError, UsageError
+from coverslip.models.folder import ModelFolder
+from coverslip.models.nuclei.intensity import scaled
+from coverslip.models.nuclei.reading import Found, Maps, Reading, read
+
+if TYPE_CHECKING:
+    import torch
+
+SHIPPED = Path(__file__).parent / "shipped"
+"""The model folder that comes with the package."""
+
+TASK = "nuclei"
+"""Of the card of such a model."""
+
+MARGIN = 64
+"""Pixels that a tile is read beyond its edges, so that nuclei near them are judged as those inside are."""
+
+Precision = Literal["f32", "bf16"]
+
+
+class Detector(Protocol):
+    """Finds the nuclei of a tile.
+
+    Attributes
+    ----------
+    mpp
+        Microns per pixel of the pictures it takes.
+    diameter
+        Pixels of a usual nucleus in such pictures.
+    margin
+        Pixels beyond a tile's edges that it wants to see.
+    """
+
+    mpp: float
+    diameter: float
+    margin: int
+
+    def find(self, pixels: NDArray[np.floating], between: tuple[float, float]) -> Found:
+        """Find nuclei.
+
+        Parameters
+        ----------
+        pixels
+            float (h, w, 3), any size.
+        between
+            The intensities that count as 0 and 1, from `coverslip.models.nuclei.intensity.levels` of the
+            whole picture or slide.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class NucleiNetworkDetector:
+    """The house's own network.
+
+    Attributes
+    ----------
+    network
+        With its weights, ready to infer.
+    reading
+        How its maps become nuclei.
+    precision
+        ``"bf16"`` is several times as fast as ``"f32"`` where the processor has instructions for it.
+    """
+
+    network: torch.nn.Module
+    reading: Reading
+    mpp: float
+    diameter: float
+    digest: str
+    precision: Precision = "bf16"
+    margin: int = MARGIN
+
+    def find(self, pixels: NDArray[np.floating], between: tuple[float, float]) -> Found:
+        """Find nuclei; see `Detector`."""
+        return read(self.maps(scaled(np.asarray(pixels, np.float32), between)), self.reading)
+
+    def maps(self, pixels: NDArray[np.float32]) -> Maps:
+        """Judge every pixel of a picture (h, w, 3) whose levels are set."""
+        import cv2
+        import torch
+
+        from coverslip.models.nuclei import network as net
+
+        height, width = pixels.shape[:2]
+        down, right = -height % net.STRIDE, -width % net.STRIDE
+        if down or right:
+            pixels = cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_REFLECT_101)
+        batch = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
+            outputs = self.network(batch)
+            planes = torch.sigmoid(outputs.planes[0].float())[:, :height, :width].numpy()
+            grid = outputs.stars[0].permute(1, 2, 0)[: -(-height // net.GRID), : -(-width // net.GRID)]
+            radii = net.radii(grid).numpy()
+        return Maps(planes[0], planes[2], radii, net.GRID)
+
+
+def load_nuclei(
+    folder: str | os.PathLike[str] | None = None, *, precision: Precision = "bf16"
+) -> NucleiNetworkDetector:
+    """Load the nuclei model: the one that ships, or one in a model folder.
+
+    Raises
+    ------
+    UsageError
+        When the folder holds a model of another task.
+    StoreError
+        When it holds no whole model.
+    MissingExtraError
+        When torch is not installed.
+    """
+    if precision not in ("f32", "bf16"):
+        raise UsageError(f"precision {precision!r} is unknown", mend="give f32 or bf16")
+    return _loaded(str(SHIPPED if folder is None else folder), precision)
+
+
+@cache
+def _loaded(folder: str, precision: Precision) -> NucleiNetworkDetector:
+    model = ModelFolder.load(folder)
+    card = model.card
+    if card.task != TASK or card.mpp is None:
+        raise UsageError(f"{folder} holds a model for {card.task!r}, not for nuclei")
+    try:
+        import torch
+
+        from coverslip.models.nuclei.network import NucleiNetwork
+    except ImportError as error:
+        raise MissingExtraError.of("torch", "torch") from error
+    wanted = {name: card.preprocessing[name] for name in (f.name for f in fields(Reading))}
+    network = model.into(NucleiNetwork(tuple(card.parameters["widths"])))
+    return NucleiNetworkDetector(
+        network=fused(network).to(memory_format=torch.channels_last),
+        reading=Reading(**wanted),
+        mpp=card.mpp,
+        diameter=float(card.preprocessing["diameter"]),
+        digest=model.digest,
+        precision=precision,
+    )
+
+
+def fused(network: torch.nn.Module) -> torch.nn.Module:
+    """Put each batch norm into the convolution before it: the same numbers with fewer passes over memory."""
+    from torch import nn
+    from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+    from coverslip.models.nuclei.network import Residual
+
+    for module in network.modules():
+        if isinstance(module, nn.Sequential) and len(module) > 1 and isinstance(module[1], nn.BatchNorm2d):
+            convolution = module[0]
+            if isinstance(convolution, nn.Conv2d):
+                module[0], module[1] = fuse_conv_bn_eval(convolution, module[1]), nn.Identity()
+        if isinstance(module, Residual) and isinstance(module.norm, nn.BatchNorm2d):
+            module.second, module.norm = fuse_conv_bn_eval(module.second, module.norm), nn.Identity()
+    return network

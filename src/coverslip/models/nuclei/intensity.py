@@ -1,0 +1,43 @@
+"""One scale of intensity for every picture: fluorescence, bright field, any depth."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOW, HIGH = 0.5, 99.8
+"""Percentiles of all channels together that become 0 and 1."""
+
+SPAN = 8.0 / 255
+"""The least distance of the two, as a share of full scale: noise of an empty picture is not stretched."""
+
+
+def levels(picture: NDArray[np.float32]) -> tuple[float, float]:
+    """Return the intensities that become 0 and 1.
+
+    Parameters
+    ----------
+    picture
+        float32 (h, w, 3) on the scale 0 to 1 of its own depth; NaN is left out.
+
+    Examples
+    --------
+    >>> low, high = levels(np.linspace(0, 1, 3000, dtype=np.float32).reshape(10, 100, 3))
+    >>> round(low, 3), round(high, 3)
+    (0.005, 0.998)
+    """
+    low, high = (
+        float(v) for v in np.nanpercentile(picture[:: _step(picture), :: _step(picture)], (LOW, HIGH))
+    )
+    return low, max(high, low + SPAN)
+
+
+def scaled(picture: NDArray[np.float32], between: tuple[float, float]) -> NDArray[np.float32]:
+    """Return `picture` with the levels `between` at 0 and 1, cut at -0.5 and 1.5."""
+    low, high = between
+    return np.clip((picture - np.float32(low)) * np.float32(1 / (high - low)), -0.5, 1.5)
+
+
+def _step(picture: NDArray[np.float32]) -> int:
+    """Return every how many pixels are enough: about a million of any picture."""
+    return max(1, int(np.sqrt(picture.shape[0] * picture.shape[1] / 1e6)))
