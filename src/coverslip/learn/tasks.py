@@ -9,4 +9,5 @@ from __future__ import annotations
 TASKS: dict[str, str] = {
     "classify/slide": "coverslip.learn.classify.slide:SlideTask",
     "classify/tiles": "coverslip.learn.classify.tiles:TilesTask",
+    "segment": "coverslip.learn.segment.task:SegmentTask",
 }
