@@ -104,7 +104,7 @@ def lung(folder: Path, data: Path | None, epochs: int) -> dict[str, Any]:
     wanted = [("train", i) for i in range(8)] + [("val", i) for i in range(3)]
     for part, number in wanted:
         name = f"{part}{number}"
-        # tiles of the part called val were never trained on: they are the test here, and one train slide validates
+        # tiles of the part called val are the test here; one of the slides of the others validates
         split = "test" if part == "val" else "val" if number == 7 else "train"
         rows.append((name, f"{name}.tif", f"{name}.geojson", split))
         if not (folder / f"{name}.geojson").exists():

@@ -10,10 +10,19 @@ from coverslip.store.kinds.evaluation import Estimate, Evaluation, FoldEvaluatio
 from coverslip.store.kinds.objects import Objects
 from coverslip.store.kinds.stain import SlideStain
 from coverslip.store.log import Event
+from coverslip.store.maps import MapStream, StitchedMap
 from coverslip.store.objects import ObjectStream, ObjectTable
 from coverslip.store.provenance import Provenance, SlideRoot, fingerprint
 from coverslip.store.streams import STREAMS
-from coverslip.store.values import Derived, Features, FeatureStream, LabelMap, Prediction, Resume, Table
+from coverslip.store.values import (
+    Derived,
+    Features,
+    FeatureStream,
+    LabelMap,
+    Prediction,
+    Resume,
+    Table,
+)
 
 __all__ = [
     "STREAMS",
@@ -27,6 +36,7 @@ __all__ = [
     "GradedTiles",
     "Header",
     "LabelMap",
+    "MapStream",
     "ObjectStream",
     "ObjectTable",
     "Objects",
@@ -36,6 +46,7 @@ __all__ = [
     "RunFolder",
     "SlideRoot",
     "SlideStain",
+    "StitchedMap",
     "Table",
     "fingerprint",
 ]

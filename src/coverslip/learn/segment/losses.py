@@ -121,10 +121,10 @@ class Boundary(nn.Module):
 
 
 def signed_distances(masks: torch.Tensor, classes: int) -> torch.Tensor:
-    """Return (n, classes, h, w) from -1 (inside) to 1 (outside): distance to each class's border / `SCALE_PX`.
+    """Return distances to the border of each class / `SCALE_PX`, (n, classes, h, w), inside below 0.
 
-    A class that a mask does not hold is 1 everywhere, one that fills it -1. Pixels without annotation belong
-    to no class here, and are left out by the loss.
+    They are cut off at -1 and 1. A class that a mask does not hold is 1 everywhere, one that fills it -1.
+    Pixels without annotation belong to no class here, and are left out by the loss.
 
     Examples
     --------

@@ -36,9 +36,7 @@ def measured_margin(segmenter: Segmenter, pixels: Pixels, places: Places, *, wid
 
 
 def reach_of(segmenter: Segmenter, picture: NDArray[np.uint8], cut: int) -> int:
-    """Return how many pixels from a cut edge results still change when `cut` pixels are cut "
-    "off all around.
-    """
+    """Return how far from an edge, in pixels, results change when `cut` pixels are cut off all around."""
     whole = segmenter.probabilities(picture[None])[0]
     inner = segmenter.probabilities(picture[None, cut:-cut, cut:-cut])[0]
     changed = np.abs(whole[:, cut:-cut, cut:-cut] - inner).max(axis=0) > CLOSE

@@ -163,9 +163,11 @@ def _card(task: SegmentTask, cohort: Cohort, splits: Splits, run: Path) -> dict[
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
         "trained_on": {"cohort": Path(task.cohort).name, "digest": cohort.digest, "slides": len(fold.train)},
-        "splits": {"digest": file_digest(str(run / "splits.json")), "train": len(fold.train), "val": len(fold.val),
-                   "test": len(fold.test)},
-    }  # fmt: skip
+        "splits": {
+            "digest": file_digest(str(run / "splits.json")),
+            **{part: len(getattr(fold, part)) for part in ("train", "val", "test")},
+        },
+    }
 
 
 def _write_records(task: SegmentTask, run: Path, read: Read) -> None:

@@ -1,18 +1,24 @@
-"""Maps of labels as OME-Zarr: a folder that napari, QuPath and zarr read.
+"""Maps as OME-Zarr: a folder that napari, QuPath and zarr read.
 
-Version 0.4 (Zarr format 2), as `coverslip.tiles.Canvas` writes it, and for the same reason: QuPath reads it.
+Stitched maps, of probabilities or labels, are what `coverslip.tiles.Canvas` drew; label maps held in memory
+are written here. All are version 0.4 (Zarr format 2), which QuPath reads.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from coverslip.store.header import NAME, Header, damaged
+from coverslip.core.errors import StoreError
+from coverslip.store.header import NAME, Header, damaged, read_header
 from coverslip.store.kinds.base import Kind
+from coverslip.store.maps import MapStream, StitchedMap
 from coverslip.store.values import LabelMap
+from coverslip.store.writing import remove
+from coverslip.tiles.mapfile import STATE
 
 CHUNK = 512
 
@@ -59,12 +65,14 @@ def _labels(value: LabelMap) -> dict[str, object]:
     return {"version": "0.4", "properties": [{"label-value": number, "name": name} for number, name in named]}
 
 
-def _read(paths: tuple[Path, ...], _header: Header) -> LabelMap:
+def _read(paths: tuple[Path, ...], _header: Header) -> LabelMap | StitchedMap:
     import zarr
 
     try:
         group = zarr.open_group(paths[0], mode="r", zarr_format=2)
         attributes: dict[str, Any] = dict(group.attrs)
+        if "map" not in attributes:
+            return StitchedMap.open(paths[0])
         about, mpp = attributes["map"], attributes["mpp"]
         labels = np.asarray(group["0"][:])  # type: ignore[index]
     except (OSError, KeyError, ValueError) as error:
@@ -73,4 +81,46 @@ def _read(paths: tuple[Path, ...], _header: Header) -> LabelMap:
     return LabelMap(labels, about["downsample"], (x, y), tuple(about["names"]), mpp)
 
 
-MAP = Kind("label-map", 1, (".ome.zarr",), _write, _read)
+# ------------------------------------------------------------------ stitched maps
+def _write_stream(partial: Path, stream: MapStream, header: Header) -> Path:
+    """Stitch, after what an interrupted run left of the same map."""
+    kept = _kept(partial, header.provenance.fingerprint)
+    if kept is None:
+        remove(partial)
+    if kept is None or not _finished(partial):
+        stream.write(partial, lambda: _mark(partial, header))
+    return partial
+
+
+def _mark(path: Path, header: Header) -> None:
+    """Put the header beside what the canvas says of the map."""
+    file = path / ".zattrs"
+    about = json.loads(file.read_text(encoding="utf-8"))
+    about[NAME] = about.get(NAME, {}) | header.to_dict()
+    file.write_text(json.dumps(about), encoding="utf-8")
+
+
+def _kept(path: Path, fingerprint: str) -> int | None:
+    """Return how many strips there are of the map with this fingerprint; None of another or none."""
+    try:
+        if read_header(path).provenance.fingerprint != fingerprint:
+            return None
+        return int(json.loads((path / STATE).read_text(encoding="utf-8"))["closed"])
+    except (StoreError, OSError, ValueError, KeyError):
+        return None
+
+
+def _finished(path: Path) -> bool:
+    state = json.loads((path / STATE).read_text(encoding="utf-8"))
+    return bool(state["closed"] >= state["strips"])
+
+
+MAP = Kind(
+    "label-map",
+    1,
+    (".ome.zarr",),
+    _write,
+    _read,
+    _write_stream,
+    lambda path, fingerprint: _kept(path, fingerprint) or 0,
+)
