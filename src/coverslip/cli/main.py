@@ -10,7 +10,21 @@ from typing import Any
 import click
 
 from coverslip._version import __version__
-from coverslip.cli import bench, demo, doctor, evaluate, info, models, report, run, view
+from coverslip.cli import (
+    bench,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    info,
+    models,
+    predict,
+    query,
+    report,
+    run,
+    train,
+    view,
+)
 from coverslip.core.errors import CoverslipError, SlideError, SlideNotFoundError, StoreError
 
 SOME_FAILED, WRONG_USE, OUR_FAULT, STOPPED = 1, 2, 3, 130
@@ -101,7 +115,11 @@ for command in (
     run.run,
     run.plan,
     run.status,
+    train.train,
+    predict.predict,
     evaluate.evaluate,
+    query.query,
+    export.export,
     report.report,
     demo.demo,
     models.models,

@@ -55,9 +55,9 @@ def scale_options(command: Command) -> Command:
 def run(context: click.Context, /, recipe: str, slides: tuple[str, ...], **options: Any) -> None:
     """Take SLIDES through RECIPE and keep the results in RUN.
 
-    RECIPE is a built-in one (survey) or a YAML file. SLIDES are files, folders, addresses, or a CSV of
-    slide,path[,mpp]. Results that are there and still hold are not made again, so the same command goes on
-    after an interruption, and takes up what is new.
+    RECIPE is a built-in one (survey), a YAML file, or a model folder that coverslip train wrote. SLIDES are
+    files, folders, addresses, or a CSV of slide,path[,mpp]. Results that are there and hold are not made
+    again, so the same command goes on after an interruption, and takes up what is new.
     """
     from coverslip.cli.progress import failure_line, listener
     from coverslip.pipeline import Execution, run_recipe
@@ -86,7 +86,13 @@ def plan(recipe: str, slides: tuple[str, ...], **options: Any) -> None:
 
     For SLIDES it says of each step on how many its results are there (cached), were made otherwise (stale)
     or are missing (to do), how many tiles will reach it, and how long that takes as slides of RUN took.
+
+    Of a TASK.yaml, instead of a RECIPE: check everything that training needs, and say what would be trained.
     """
+    from coverslip.cli.train import is_task, plan_task
+
+    if is_task(recipe):
+        return plan_task(recipe, slides, in_json=options["in_json"])
     from coverslip.cli.planned import show_left, show_tree
     from coverslip.pipeline.planning import plan_of
 
@@ -117,12 +123,23 @@ def status(run: str, in_json: bool) -> None:
 
 # ------------------------------------------------------------------ arguments
 def _recipe(name: str, options: dict[str, Any]) -> Recipe:
-    from coverslip.pipeline import Recipe
     from coverslip.pipeline.parameters import parse_setting
 
     settings = dict(map(parse_setting, options["settings"]))
     settings |= {f"embed.{key}": options[key] for key in ("encoder", "backend") if options[key] is not None}
-    return Recipe.load(name).with_parameters(settings)
+    return _loaded(name).with_parameters(settings)
+
+
+def _loaded(name: str) -> Recipe:
+    """Load a recipe by name, of a file, or the one that applies a trained model."""
+    from coverslip.models.folder import is_model_folder
+    from coverslip.pipeline import Recipe
+
+    if is_model_folder(name):
+        from coverslip.pipeline.model_recipes import recipe_of_model
+
+        return recipe_of_model(name)
+    return Recipe.load(name)
 
 
 def _sources(slides: tuple[str, ...], mpp: str | None, mpp_csv: str | None) -> list[SlideSource]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from coverslip.core.errors import UsageError
@@ -153,7 +153,7 @@ def _trainer(spec: FitSpec, folder: Path, epochs: Epochs) -> pl.Trainer:
         dirpath=folder, filename=LAST.removesuffix(".ckpt"), save_top_k=1, monitor=None, every_n_epochs=1,
         save_on_train_epoch_end=True, enable_version_counter=False,
     )  # fmt: skip
-    averaging = [] if spec.ema is None else [EMAWeightAveraging(decay=spec.ema, use_buffers=True)]
+    averaging = [] if spec.ema is None else [averaging_of(spec.ema)]
     precision = {"f32": "32-true", "bf16": "bf16-mixed", "f16": "16-mixed"}[spec.precision]
     board = TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False)
     return pl.Trainer(
@@ -176,6 +176,13 @@ def _trainer(spec: FitSpec, folder: Path, epochs: Epochs) -> pl.Trainer:
     )
 
 
+def averaging_of(decay: float) -> Callback:
+    """Return the callback that keeps a running average of weights and buffers, all tensors in one go."""
+    from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+    return WeightAveraging(use_buffers=True, multi_avg_fn=get_ema_multi_avg_fn(decay))
+
+
 # ------------------------------------------------------------------ optimisers
 def _give_optimisers(module: pl.LightningModule, spec: FitSpec, lr: float, steps: int) -> None:
     if type(module).configure_optimizers is not pl.LightningModule.configure_optimizers:
@@ -192,7 +199,7 @@ def optimisers(module: Any, spec: FitSpec, lr: float, steps: int) -> dict[str, A
     if spec.optimiser == "sgd":
         optimiser: torch.optim.Optimizer = torch.optim.SGD(parts, lr=lr, momentum=0.9, nesterov=True)
     else:
-        optimiser = torch.optim.AdamW(parts, lr=lr)
+        optimiser = torch.optim.AdamW(parts, lr=lr, foreach=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(rate, spec=spec, steps=steps))
     return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

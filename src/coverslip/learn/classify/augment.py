@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import UsageError
+from coverslip.models.picture_classifier import symmetry
 
 RGB = NDArray[np.uint8]
 
@@ -96,19 +97,6 @@ def augmented(rgb: RGB, spec: AugmentSpec, rng: np.random.Generator) -> RGB:
     if rng.random() < spec.erase:
         out = _erased(out, rng)
     return np.ascontiguousarray(out, dtype=np.uint8)
-
-
-def symmetry(rgb: NDArray[np.uint8], number: int) -> RGB:
-    """Return one of the eight turns and mirrors of pictures (…, side, side, 3); 0 leaves them.
-
-    Examples
-    --------
-    >>> square = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
-    >>> len({symmetry(square, i).tobytes() for i in range(8)})
-    8
-    """
-    turned = np.rot90(rgb, number % 4, axes=(-3, -2))
-    return turned[..., ::-1, :] if number >= 4 else turned
 
 
 def _moved(rgb: RGB, spec: AugmentSpec, rng: np.random.Generator) -> RGB:

@@ -17,33 +17,7 @@ from coverslip.learn.loading import rng_of
 if TYPE_CHECKING:
     import torch
 
-WHITE = 255
-
 RGB = NDArray[np.uint8]
-
-
-def fitted(rgb: RGB, side: int) -> RGB:
-    """Return a picture, uint8 (h, w, 3), resized to fit a white square: padded, never skewed.
-
-    Examples
-    --------
-    >>> fitted(np.zeros((2, 4, 3), np.uint8), 4)[:, 0, 0].tolist()
-    [255, 0, 0, 255]
-    """
-    import cv2
-
-    height, width = rgb.shape[:2]
-    factor = side / max(height, width)
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    if size != (width, height):
-        how = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-        rgb = np.asarray(cv2.resize(np.ascontiguousarray(rgb), size, interpolation=how), np.uint8)
-    if rgb.shape == (side, side, 3):
-        return rgb
-    square = np.full((side, side, 3), WHITE, np.uint8)
-    top, left = (side - rgb.shape[0]) // 2, (side - rgb.shape[1]) // 2
-    square[top : top + rgb.shape[0], left : left + rgb.shape[1]] = rgb
-    return square
 
 
 def read_picture(path: str | Path) -> RGB:
