@@ -15,7 +15,10 @@ from coverslip.core.errors import GeometryError, StoreError
 from coverslip.core.geometry import Box
 
 FIXED = ("object", "class", "score", "x", "y", "geometry", "bbox")
-"""Columns that every file of objects has; no measurement may be called so."""
+"""Columns that every file of objects has."""
+
+TAKEN = (*FIXED, "slide", "filename", "file_row_number")
+"""No measurement may be called so: queries use these names."""
 
 _POLYGON, _MULTIPOLYGON = 3, 6
 
@@ -93,7 +96,7 @@ class ObjectTable:
         wrong = {k: np.shape(v) for k, v in columns.items() if np.shape(v) != (n,)}
         if wrong:
             raise StoreError(f"columns {wrong} do not belong to {n} objects: expected shape ({n},)")
-        taken = sorted(set(FIXED) & set(self.measurements))
+        taken = sorted(set(TAKEN) & set(self.measurements))
         if taken:
             raise StoreError(f"measurements cannot be called {', '.join(taken)}", mend="choose other names")
         labels = self.codes

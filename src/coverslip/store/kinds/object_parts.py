@@ -143,14 +143,21 @@ def to_arrow(table: ObjectTable, schema: Any, first: int) -> Any:
     columns = [
         pa.array(table["object"] + (first if table.ids is None else 0), pa.int64()),
         classes,
-        pa.array(table["score"], pa.float32()),
+        _known(table["score"]),
         pa.array(table.xy[:, 0]),
         pa.array(table.xy[:, 1]),
         pa.array(shapely.to_wkb(table.polygons), pa.binary()),
         _boxes(shapely.bounds(table.polygons)),
-        *(pa.array(value, pa.float32()) for value in table.measurements.values()),
+        *map(_known, table.measurements.values()),
     ]
     return pa.table(columns, schema=schema)
+
+
+def _known(values: NDArray[np.float32]) -> Any:
+    """Return numbers with null for NaN: queries and statistics pass over it."""
+    import pyarrow as pa
+
+    return pa.array(values, pa.float32(), from_pandas=True)
 
 
 def _boxes(bounds: NDArray[np.float64]) -> Any:
