@@ -276,12 +276,24 @@ class Inverter:
 
 
 @pytest.mark.parametrize("in_place", [True, False])
-def test_normaliser(slide, in_place):
-    tiles, normaliser = lay(slide, GridSpec(size=64, stride=40, edge="pad")), Inverter(in_place)
+@pytest.mark.parametrize("many", [1, 512])
+@pytest.mark.parametrize(
+    ("spec", "early"),
+    [
+        (GridSpec(size=64, stride=40, edge="pad"), True),
+        (GridSpec(size=64, edge="pad"), True),
+        (GridSpec(size=20, stride=200), False),
+        (GridSpec(mpp=0.61, size=64, edge="pad"), False),
+    ],
+)
+def test_normaliser(slide, in_place, many, spec, early, monkeypatch):
+    monkeypatch.setattr(assemble, "MANY", many)
+    tiles, normaliser = lay(slide, spec), Inverter(in_place)
+    assert Plan.of(slide, tiles, np.arange(len(tiles))).normalised_early == early
     truth = expected(slide, tiles)
     with substituted(slide, Counting(slide.reader, corrupt={(3, 3)})):
         pixels, missing, _ = everything(slide, tiles, normaliser=normaliser)
-    assert missing.any()
+    assert missing.any() or spec.stride == 200
     assert np.array_equal(pixels[~missing], 255 - truth[~missing])
     assert (pixels[missing] == 255).all()
     assert all(name.startswith("coverslip-tiles") for name in normaliser.threads)

@@ -93,6 +93,22 @@ def madd(context: Any, a: Any, b: Any, c: Any) -> Any:  # noqa: ARG001 - numba's
 
 
 @emitted
+def copy_bytes(context: Any, target: Any, source: Any) -> Any:  # noqa: ARG001
+    """Copy a uint8 array to the start of another; numba's own assignment goes byte by byte."""
+
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        to, of = (
+            context.make_array(kind)(context, builder, value)
+            for kind, value in zip(signature.args, values, strict=True)
+        )
+        copy: Callable[..., Any] = cgutils.raw_memcpy
+        copy(builder, to.data, of.data, of.nitems, 1)
+        return context.get_dummy_value()
+
+    return types.void(target, source), generate
+
+
+@emitted
 def bits_of(context: Any, value: Any) -> Any:  # noqa: ARG001
     """Return the bits of a float32 as an int32."""
 

@@ -9,7 +9,7 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numpy.typing import NDArray
 
-from coverslip.core.compiled import compiled, emitted, fused, inlined, madd
+from coverslip.core.compiled import compiled, copy_bytes, emitted, fused, inlined, madd
 
 TOGETHER = 3
 """Rows that are averaged in one go; the usual scales touch no more."""
@@ -99,4 +99,4 @@ def mean_areas(  # noqa: PLR0917 - kernels take no names
         mean_rows(source, first_y[y], weights_y[y], row)
         for x in range(width):
             mean_pixel(row, 3 * first_x[x], weights_x[x], line, 3 * x)
-        out[y] = line[: 3 * width]
+        copy_bytes(out[y], line[: 3 * width])

@@ -1,13 +1,13 @@
 """Colour maps as chains of tables and 3 × 3 products on 16-bit numbers.
 
-Every normaliser here is of that kind, because both steps run at memory speed, without the GIL, in OpenCV: a
-table turns 8 bits into 16 (say, intensity into optical density), a product mixes the three channels, the next
-table turns 16 bits into 16 or back into 8. Rounding to 16 bits is far below one grey level.
+Reinhard's normaliser and augmentation are of that kind, because both steps run at memory speed, without the
+GIL, in OpenCV: a table turns 8 bits into 16 (say, intensity into optical density), a product mixes the three
+channels, the next table turns 16 bits into 16 or back into 8. Rounding to 16 bits is far below a grey level.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,6 +25,9 @@ BLOCK = 65536
 """Pixels worked on at a time: what passes between the steps stays in the cache."""
 
 Step = NDArray[Any]
+
+ColourMap = Callable[[NDArray[np.uint8], NDArray[np.uint8] | None], NDArray[np.uint8]]
+"""From uint8 colours (…, 3) to uint8 colours; into the second array when there is one. Safe from threads."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,12 +59,8 @@ class Chain:
         UsageError
             When `rgb` is not uint8 (…, 3), or `out` does not fit.
         """
-        check_rgb(rgb)
-        if out is None:
-            out = np.empty(rgb.shape, np.uint8)
-        elif out.shape != rgb.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
-            raise UsageError(f"out is {out.dtype} {out.shape}: expected contiguous uint8 {rgb.shape}")
-        source, target = np.ascontiguousarray(rgb).reshape(1, -1, 3), out.reshape(1, -1, 3)
+        rgb, out = prepared(rgb, out)
+        source, target = rgb.reshape(1, -1, 3), out.reshape(1, -1, 3)
         scratch = np.empty((2, 1, min(BLOCK, source.shape[1]), 3), np.uint16)
         for start in range(0, source.shape[1], BLOCK):
             self._block(source[:, start : start + BLOCK], target[:, start : start + BLOCK], scratch)
@@ -76,6 +75,24 @@ class Chain:
             result = target if place == last else scratch[place % 2, :, : source.shape[1]]
             _apply(step, value, result)
             value = result
+
+
+def prepared(
+    rgb: NDArray[np.uint8], out: NDArray[np.uint8] | None
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return contiguous pixels, and where they go.
+
+    Raises
+    ------
+    UsageError
+        When `rgb` is not uint8 (…, 3), or `out` does not fit.
+    """
+    check_rgb(rgb)
+    if out is None:
+        out = np.empty(rgb.shape, np.uint8)
+    elif out.shape != rgb.shape or out.dtype != np.uint8 or not out.flags.c_contiguous:
+        raise UsageError(f"out is {out.dtype} {out.shape}: expected contiguous uint8 {rgb.shape}")
+    return np.ascontiguousarray(rgb), out
 
 
 def _apply(step: Step, source: NDArray[Any], target: NDArray[Any]) -> None:
@@ -111,10 +128,16 @@ def od_in(background: Background = WHITE) -> NDArray[np.uint16]:
     return wide(od_table(background), DECADE)
 
 
+@cache
 def od_out(background: float = WHITE) -> NDArray[np.uint8]:
-    """Return the table from 16-bit optical density to intensity."""
+    """Return the table from 16-bit optical density to intensity, read-only.
+
+    It takes as long to make as a tile takes to be mapped, so it is made once.
+    """
     light = background * 10 ** (-np.arange(65536) / DECADE)
-    return np.clip(np.rint(light), 0, WHITE).astype(np.uint8)
+    table = np.clip(np.rint(light), 0, WHITE).astype(np.uint8)
+    table.setflags(write=False)
+    return table
 
 
 def od_chain(

@@ -8,16 +8,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.stain.chain import Chain, as_step, od_in, od_out
 from coverslip.stain.density import WHITE, Background
 from coverslip.stain.matrices import StainMatrix
 from coverslip.stain.sample import as_he, directions, stained
 
 EXTREME = 1.0
 """Percentile of the angles that counts as outermost, from either side."""
-
-ROOM = 2.0
-"""Amounts are halved in between, so that nearly black pixels (over 4 decades of one stain) fit 16 bits."""
 
 
 def fit_macenko(
@@ -52,15 +48,3 @@ def fit_macenko(
     low, high = np.percentile(angles, [percentile, 100 - percentile])
     vectors = np.stack([plane @ [np.cos(angle), np.sin(angle)] for angle in (low, high)])
     return as_he(vectors, od, background)
-
-
-def transfer_stains(source: StainMatrix, target: StainMatrix) -> Chain:
-    """Return the map that gives the source's stains the target's colours and strengths.
-
-    Unmix and scale, then mix. In between, an amount below 0 (noise, or a colour that is no stain) becomes 0:
-    a stronger target would blow it up to a colour that no tissue has.
-    """
-    scale = np.array(target.max_concentrations) / np.array(source.max_concentrations)
-    unmix = np.vstack([(np.linalg.pinv(source.array) * scale).T, np.zeros(3)]) / ROOM
-    mix = np.hstack([target.array.T, np.zeros((3, 1))]) * ROOM
-    return Chain((od_in(source.background), as_step(unmix), as_step(mix), od_out()))

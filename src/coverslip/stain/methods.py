@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.names import load_plugin, plugins, unknown
-from coverslip.stain.chain import Chain
+from coverslip.stain.chain import ColourMap
 from coverslip.stain.density import WHITE, Background
-from coverslip.stain.macenko import fit_macenko, transfer_stains
+from coverslip.stain.macenko import fit_macenko
 from coverslip.stain.matrices import StainMatrix
 from coverslip.stain.reinhard import LabStatistics, fit_reinhard, transfer_colours
+from coverslip.stain.transfer import StainTransfer
 from coverslip.stain.vahadane import fit_vahadane
 
 
@@ -26,21 +27,21 @@ class Method(NamedTuple):
     fit
         ``fit(pixels, background) -> Fit``.
     transfer
-        ``transfer(source, target) -> Chain``.
+        ``transfer(source, target) -> ColourMap``, see `coverslip.stain.chain`.
     fitted
         The type of what `fit` returns, with ``to_dict`` and ``from_dict``.
     """
 
     fit: Callable[[NDArray[np.uint8], Background], Any]
-    transfer: Callable[[Any, Any], Chain]
+    transfer: Callable[[Any, Any], ColourMap]
     fitted: type[Any]
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
     {
-        "macenko": Method(fit_macenko, transfer_stains, StainMatrix),
+        "macenko": Method(fit_macenko, StainTransfer, StainMatrix),
         "reinhard": Method(fit_reinhard, transfer_colours, LabStatistics),
-        "vahadane": Method(fit_vahadane, transfer_stains, StainMatrix),
+        "vahadane": Method(fit_vahadane, StainTransfer, StainMatrix),
     }
 )
 """The normalisers built in; others come by the entry point ``coverslip.stainers``."""

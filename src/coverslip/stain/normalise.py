@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import StainError
-from coverslip.stain.chain import Chain
+from coverslip.stain.chain import ColourMap
 from coverslip.stain.methods import method
 from coverslip.stain.targets import StainTarget
 
@@ -55,14 +55,14 @@ class Normaliser:
     source: Any
     target: Any
     target_name: str = ""
-    _chain: Chain = field(init=False, repr=False, compare=False)
+    _map: ColourMap = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         kind = method(self.name).fitted
         if not isinstance(self.source, kind) or not isinstance(self.target, kind):
             got = f"{type(self.source).__name__} and {type(self.target).__name__}"
             raise StainError(f"the normaliser {self.name} works with {kind.__name__}, not with {got}")
-        object.__setattr__(self, "_chain", method(self.name).transfer(self.source, self.target))
+        object.__setattr__(self, "_map", method(self.name).transfer(self.source, self.target))
 
     @classmethod
     def to_target(cls, name: str, source: Any, target: StainTarget) -> Normaliser:
@@ -84,7 +84,7 @@ class Normaliser:
         UsageError
             When `rgb` is not uint8 (…, 3), or `out` is of another shape or not contiguous.
         """
-        return self._chain(rgb, out)
+        return self._map(rgb, out)
 
     def to_json(self) -> str:
         """Return the normaliser as JSON text."""

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from coverslip.core import Size
 from coverslip.core.errors import CorruptTileError, SlideError
 from coverslip.slides.resample import resample
-from coverslip.tiles.blocks import Blocks
+from coverslip.tiles.blocks import Blocks, NormaliserLike, normalise
 from coverslip.tiles.plan import Plan, Window
 
 WHITE = 255
@@ -24,14 +25,6 @@ MANY = 512
 
 
 Cut = Callable[[NDArray[np.uint8], NDArray[np.uint8], tuple[int, int], int], None]
-
-
-class NormaliserLike(Protocol):
-    """What a stream asks of a stain normaliser; those of `coverslip.stain` are ones."""
-
-    def apply(self, rgb: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """Return `rgb` (…, 3) normalised, in `out` when it is given; each pixel by itself."""
-        ...
 
 
 @dataclass
@@ -57,7 +50,8 @@ class Assembler:
         self._plan, self._blocks, self._normaliser = plan, blocks, normaliser
         self._size = plan.tiles.spec.size
         self._scratch = threading.local()
-        self.past = plan.copied and len(plan.index) >= MANY
+        self._late = normaliser is not None and not plan.normalised_early
+        self.past = plan.copied and len(plan.index) >= MANY and not self._late
         """True when pixels are copied to the batch past the cache."""
 
     def fill(self, target: Target, windows: list[Window]) -> None:
@@ -68,9 +62,10 @@ class Assembler:
                     self._direct(target, window)
                 else:
                     self._from_blocks(target, window)
-            if self._normaliser is not None:
-                places = slice(windows[0].start - target.start, windows[-1].stop - target.start)
-                self._normalise(self._normaliser, target, places)
+            if self._late:
+                self._normalise(
+                    target, slice(windows[0].start - target.start, windows[-1].stop - target.start)
+                )
 
     def _direct(self, target: Target, window: Window) -> None:
         plan = self._plan
@@ -121,7 +116,7 @@ class Assembler:
         x, y = window.x, window.y
         inside = x >= 0 <= y and x + window.width <= level.width and y + window.height <= level.height
         if not inside:
-            tiles[...] = WHITE
+            tiles[...] = self._beyond
         wrong = []
         for row in window.rows:
             for column in window.columns:
@@ -156,12 +151,17 @@ class Assembler:
             scratch = self._scratch.pixels = np.empty((height + 2) * (width + 2) * 3, np.uint8)
         return scratch[: height * width * 3].reshape(height, width, 3)
 
-    @staticmethod
-    def _normalise(normaliser: NormaliserLike, target: Target, places: slice) -> None:
+    @cached_property
+    def _beyond(self) -> NDArray[np.uint8]:
+        """Return the colour beyond the slide's edge, (3,): white, normalised if blocks are."""
+        white = np.full((1, 1, 3), WHITE, np.uint8)
+        if not self._late:
+            normalise(self._normaliser, white)
+        return white[0, 0]
+
+    def _normalise(self, target: Target, places: slice) -> None:
         pixels, missing = target.pixels[places], target.missing[places]
-        done = normaliser.apply(pixels, out=pixels)
-        if done is not pixels and not np.may_share_memory(done, pixels):
-            pixels[...] = done
+        normalise(self._normaliser, pixels)
         if missing.any():
             pixels[missing] = WHITE
 

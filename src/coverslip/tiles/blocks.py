@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,23 @@ from coverslip.tiles.plan import Plan
 
 KEEP_BYTES = 256 * 2**20
 """Decoded blocks kept for later tiles; beyond it a block may be decoded a second time."""
+
+
+class NormaliserLike(Protocol):
+    """What a stream asks of a stain normaliser; those of `coverslip.stain` are ones."""
+
+    def apply(self, rgb: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Return `rgb` (…, 3) normalised, in `out` when it is given; each pixel by itself."""
+        ...
+
+
+def normalise(normaliser: NormaliserLike | None, pixels: NDArray[np.uint8]) -> None:
+    """Normalise contiguous pixels in place."""
+    if normaliser is None:
+        return
+    done = normaliser.apply(pixels, out=pixels)
+    if done is not pixels and not np.may_share_memory(done, pixels):
+        pixels[...] = done
 
 
 class Block:
@@ -44,9 +62,19 @@ class Blocks:
         Bytes of decoded blocks to keep.
     near
         Blocks that are kept in any case because tiles close by will want them at once.
+    normaliser
+        Applied to each block as soon as it is decoded.
     """
 
-    def __init__(self, plan: Plan, *, keep: int = KEEP_BYTES, near: int = 64) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        keep: int = KEEP_BYTES,
+        near: int = 64,
+        normaliser: NormaliserLike | None = None,
+    ) -> None:
+        self._normaliser = normaliser
         self._reader, self._level, self._plan = plan.slide.reader, plan.level.index, plan
         self._shape = (plan.block.height, plan.block.width, 3)
         self._bytes = 3 * plan.block.height * plan.block.width
@@ -108,6 +136,7 @@ class Blocks:
             return self._say(column, row, error)
         if not np.may_share_memory(pixels, out):
             out[...] = pixels
+        normalise(self._normaliser, out)
         return None
 
     def _decode(self, block: Block, key: tuple[int, int], buffer: NDArray[np.uint8] | None) -> None:
@@ -117,6 +146,9 @@ class Blocks:
                 buffer = pixel_buffer(*self._shape)
             pixels = self._reader.block(self._level, *key, buffer)
             block.buffer = buffer if np.may_share_memory(pixels, buffer) else None
+            if block.buffer is None or not pixels.flags.c_contiguous:
+                pixels = pixels.copy() if self._normaliser else pixels  # may be the reader's own
+            normalise(self._normaliser, pixels)
             block.pixels, block.error = pixels, None
         except CorruptTileError as error:
             block.buffer, block.error = buffer, self._say(*key, error)

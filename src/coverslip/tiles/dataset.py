@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from coverslip.core.errors import MissingExtraError, UsageError
 from coverslip.slides import open_slide
-from coverslip.tiles.assemble import NormaliserLike
+from coverslip.tiles.blocks import NormaliserLike
 from coverslip.tiles.grid import Tiles
 from coverslip.tiles.shuffle import square_of
 from coverslip.tiles.stream import Batch, stream

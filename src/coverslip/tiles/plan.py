@@ -190,6 +190,17 @@ class Plan:
         whole = (self.across.first % size == 0) & (self.down.first % size == 0)
         return bool(np.count_nonzero(whole) < 0.5 * len(whole))
 
+    @cached_property
+    def normalised_early(self) -> bool:
+        """True when normalising blocks is less work than normalising tiles, or little more.
+
+        A block is at hand in the cache when it is decoded. Means of colours must be taken first.
+        """
+        if not self.plain or self.direct or self.across.phase.any() or self.down.phase.any():
+            return False
+        blocks = np.count_nonzero(self.uses) * self.block.width * self.block.height
+        return bool(blocks <= 1.25 * len(self.index) * self.tiles.spec.size**2)
+
     @property
     def reach(self) -> int:
         """Most blocks that one window touches."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from coverslip.core.errors import UsageError
 from coverslip.slides.slide import Slide
-from coverslip.tiles.assemble import Assembler, NormaliserLike, Target
-from coverslip.tiles.blocks import KEEP_BYTES, Blocks
+from coverslip.tiles.assemble import Assembler, Target
+from coverslip.tiles.blocks import KEEP_BYTES, Blocks, NormaliserLike
 from coverslip.tiles.buffers import Pool
 from coverslip.tiles.grid import Tiles
 from coverslip.tiles.plan import Plan, Window
@@ -67,7 +67,7 @@ def stream(
     threads
         Threads that decode. They do not hold the interpreter's lock while they do.
     normaliser
-        Applied to every batch in these threads.
+        Applied in these threads to all pixels, also beyond the slide's edge; missing tiles stay white.
     depth
         Batches that are made ahead; memory is about ``(depth + 2) · batch_size`` tiles and 256 MiB of blocks.
     shuffle
@@ -98,7 +98,8 @@ def stream(
     near = 4 * plan.reach + GROUP * threads if shuffle is None else max(4 * plan.reach, POOL_TILES)
     # a few blocks of 4096 px fill the memory that hundreds of 256 px take
     near = min(near, max(2 * plan.reach, keep // (3 * plan.block.width * plan.block.height)))
-    assembler = Assembler(plan, Blocks(plan, keep=keep, near=near), normaliser)
+    early = normaliser if plan.normalised_early else None
+    assembler = Assembler(plan, Blocks(plan, keep=keep, near=near, normaliser=early), normaliser)
     return _batches(plan, assembler, threads, depth=depth)
 
 
