@@ -62,7 +62,7 @@ def phantoms(folder: Path, _data: Path | None, epochs: int) -> dict[str, Any]:
         "background": "other",
         "mpp": 1.0,
         "name": "regions",
-        "tiles_per_epoch": 160,
+        "tiles_per_epoch": 128,
         "fit": {**FIT, "epochs": epochs},
     }
     return trained(folder, rows, {**TASK, **task})
@@ -113,7 +113,7 @@ def lung(folder: Path, data: Path | None, epochs: int) -> dict[str, Any]:
         "classes": [*LUNG],
         "mpp": 2.0,
         "name": "lung",
-        "tiles_per_epoch": 320,
+        "tiles_per_epoch": 256,
         "augment": {"stain": 0.1, "light": 0.1},
         "fit": {**FIT, "epochs": epochs},
     }
@@ -215,7 +215,7 @@ def _told(told: Any) -> None:
     print(time.strftime("%T"), told.what, told.done, told.total, values, flush=True)
 
 
-WORK = {"phantoms": (phantoms, 16), "lung": (lung, 20)}
+WORK = {"phantoms": (phantoms, 12), "lung": (lung, 12)}
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from coverslip.pipeline.recipe import Recipe
 RECIPES: dict[str, str] = {
     "classify/tiles": "coverslip.pipeline.stages.classify:recipe_of_tiles",
     "classify/slide": "coverslip.pipeline.stages.classify:recipe_of_slide",
+    "segment": "coverslip.pipeline.stages.segment:recipe_of_model",
 }
 """Task of a model's card → the function that gives the recipe: ``recipe_of(model)`` returns the plain values
 that `Recipe.from_dict` takes. Nothing is imported before it is asked for."""
