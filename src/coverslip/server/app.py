@@ -163,7 +163,13 @@ def _without_token(request: Any) -> str:
 
 
 def _serve_page(app: FastAPI) -> None:
+    from starlette.responses import PlainTextResponse
     from starlette.staticfiles import StaticFiles
 
     if STATIC.is_dir():
         app.mount("/", StaticFiles(directory=STATIC, html=True), name="page")
+        return
+
+    @app.get("/", include_in_schema=False)
+    def no_page() -> PlainTextResponse:
+        return PlainTextResponse("The page is not built. To mend: make page, in the folder of the sources.")

@@ -214,8 +214,19 @@ def entries_of(run: RunFolder, mpp: float | None = None) -> list[Entry]:
     entries = []
     for slide_id in run.slides():
         said = told.get(slide_id, {})
-        entries.append(Entry(slide_id, said.get("path"), mpp or said.get("mpp"), run))
+        entries.append(Entry(slide_id, located(said.get("path"), run), mpp or said.get("mpp"), run))
     return entries
+
+
+def located(path: str | None, run: RunFolder) -> str | None:
+    """Return where a slide of a run lies now.
+
+    A run may name slides relative to the folder it was started in, which lies above the run as a rule.
+    """
+    if path is None or is_url(path) or Path(path).is_absolute() or Path(path).exists():
+        return path
+    above = (folder / path for folder in run.path.absolute().parents)
+    return next((str(place) for place in above if place.exists()), path)
 
 
 def stamp_of(path: str | None) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from coverslip.core import Box, Size
 from coverslip.core.errors import CorruptTileError, UsageError
+from coverslip.server.shown import AS_STORED, Shown
 from coverslip.slides import Slide
 from coverslip.slides.reader import Reader
 from coverslip.slides.stored import StoresJpeg
@@ -171,15 +172,8 @@ class Pyramid:
         except CorruptTileError:
             return None
 
-    def tile(self, level: int, column: int, row: int, *, icc: bool = False, decode: bool = False) -> Picture:
+    def tile(self, level: int, column: int, row: int, *, shown: Shown = AS_STORED) -> Picture:
         """Return a tile as JPEG.
-
-        Parameters
-        ----------
-        icc
-            Apply the slide's colour profile.
-        decode
-            Decode even where the stored bytes would do, so that damage within them is found.
 
         Raises
         ------
@@ -188,9 +182,9 @@ class Pyramid:
         """
         found = self.check(level, column, row)
         try:
-            if not (icc or decode) and (stored := self._stored(found, column, row)) is not None:
+            if shown.as_stored and (stored := self._stored(found, column, row)) is not None:
                 return Picture(stored)
-            return Picture(jpeg(self._pixels(found, column, row, icc=icc)))
+            return Picture(jpeg(shown.coloured(self._pixels(found, column, row, icc=shown.icc))))
         except CorruptTileError as error:
             return Picture(jpeg(crossed(found.tile_size(column, row))), damaged=error.message)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote
 
 from coverslip.core.errors import CoverslipError, SlideError, UnknownNameError, UsageError
 from coverslip.server.access import Door, host_is_known
@@ -15,6 +15,7 @@ from coverslip.server.cache import WeighedCache
 from coverslip.server.errors import ENTRY, problem
 from coverslip.server.library import Library
 from coverslip.server.pyramid import Picture
+from coverslip.server.shown import Shown
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -63,13 +64,13 @@ class TileService:
         with self.library.at_hand(slide_id) as pyramid:
             return None if pyramid is None else pyramid.at_once(*place)
 
-    def make(self, slide_id: str, place: tuple[int, int, int], icc: bool, decode: bool) -> Picture:
+    def make(self, slide_id: str, place: tuple[int, int, int], shown: Shown) -> Picture:
         """Return a tile, opening the slide if need be. Blocks."""
-        key = (slide_id, place, icc, decode)
+        key = (slide_id, place, shown)
         found = self.cache.get(key)
         if found is None:
             with self.library.use(slide_id) as pyramid:
-                found = pyramid.tile(*place, icc=icc, decode=decode)
+                found = pyramid.tile(*place, shown=shown)
             if found.damaged is None:
                 self.cache.put(key, found, len(found.data))
         return found
@@ -118,16 +119,13 @@ class TileRoute:
         return await reply(send, picture, body=scope["method"] == "GET")
 
     async def _picture(self, slide_id: str, place: tuple[int, int, int], query: bytes) -> Picture:
-        asked = parse_qs(query.decode("latin-1")) if b"=" in query else {}
-        icc, decode = asked.get("icc") == ["1"], asked.get("decode") == ["1"]
-        if not (icc or decode):
+        shown = Shown.parse(query)
+        if shown.as_stored:
             data = self._service.at_once(slide_id, place)
             if data is not None:
                 return Picture(data)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._service.threads, self._service.make, slide_id, place, icc, decode
-        )
+        return await loop.run_in_executor(self._service.threads, self._service.make, slide_id, place, shown)
 
 
 def status_of(error: CoverslipError) -> int:

@@ -46,14 +46,14 @@ class Overlays:
             head, slash, name = key.partition("/")
             if slash and head in named:
                 named[head].append(name)
-        maps = [self.map(slide, name).to_dict() for name in named.pop("maps")]
-        return {
-            "maps": maps,
-            **named,
-            "tissue": "tissue" in keys,
-            "tiles": "tiles" in keys,
-            "quality": "quality" in keys,
-        }
+        maps, problems = [], []
+        for name in named.pop("maps"):
+            try:
+                maps.append(self.map(slide, name).to_dict())
+            except StoreError as error:  # one map that cannot be shown does not hide the others
+                problems.append(str(error))
+        there = {key: key in keys for key in ("tissue", "tiles", "quality")}
+        return {"maps": maps, **named, **there, "problems": problems}
 
     def map(self, slide: str, name: str) -> MapLayer:
         """Return a map.

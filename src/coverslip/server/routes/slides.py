@@ -10,6 +10,7 @@ from coverslip.core.errors import UsageError
 from coverslip.server.app_state import service_of
 from coverslip.server.library import Entry
 from coverslip.server.pyramid import jpeg
+from coverslip.server.shown import Shown
 
 router = APIRouter(prefix="/api/slides", tags=["slides"])
 
@@ -74,15 +75,17 @@ def thumbnail(
 
 
 @router.get("/{slide}/tiles/{level}/{column}/{row}", response_class=Response, responses=PICTURE)
-def tile(  # noqa: PLR0917 - the parameters of an address
-    request: Request, slide: str, level: int, column: int, row: int, icc: bool = False, decode: bool = False
-) -> Response:
+def tile(  # noqa: PLR0913, PLR0917 - the parameters of an address
+    request: Request, slide: str, level: int, column: int, row: int,
+    icc: bool = False, decode: bool = False, stain: str | None = None,
+) -> Response:  # fmt: skip
     """Return a tile as JPEG; where the file stores it as JPEG, its bytes as they are.
 
-    ``icc=1`` applies the slide's colour profile; ``decode=1`` decodes what could be sent as it is, so that
-    damage shows as a grey tile with a cross. Such a tile has the header ``x-coverslip-damaged``.
+    ``icc=1`` applies the slide's colour profile; ``stain`` shows haematoxylin, eosin or dab alone;
+    ``decode=1`` decodes what could be sent as it is, so that damage shows as a grey tile with a cross and
+    the header ``x-coverslip-damaged``.
     """
-    picture = service_of(request).make(slide, (level, column, row), icc, decode)
+    picture = service_of(request).make(slide, (level, column, row), Shown(icc, decode, stain))
     return Response(picture.data, media_type=picture.media_type)
 
 

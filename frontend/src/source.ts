@@ -1,0 +1,71 @@
+/** Where OpenSeadragon gets its tiles: the slide, a map, or drawn objects. Its level 0 is the coarsest, ours the finest. */
+
+import OpenSeadragon from "openseadragon";
+import { of, type Facts, type MapLayer } from "./api";
+import { filterText, type Colour, type MapLook, type ObjectLook } from "./state";
+
+interface Sized {
+  width: number;
+  height: number;
+  downsample: number;
+}
+
+function tileSource(levels: Sized[], tile: (level: number) => [number, number], url: (level: number, x: number, y: number) => string) {
+  const finest = levels[0]!;
+  const last = levels.length - 1;
+  const ours = (level: number) => last - level;
+  return new OpenSeadragon.TileSource({
+    width: finest.width,
+    height: finest.height,
+    minLevel: 0,
+    maxLevel: last,
+    ready: true,
+    getLevelScale: (level: number) => finest.downsample / levels[ours(level)]!.downsample,
+    getTileWidth: (level: number) => tile(ours(level))[0],
+    getTileHeight: (level: number) => tile(ours(level))[1],
+    getNumTiles: (level: number) => {
+      const { width, height } = levels[ours(level)]!;
+      const [across, down] = tile(ours(level));
+      return new OpenSeadragon.Point(Math.ceil(width / across), Math.ceil(height / down));
+    },
+    getTileUrl: (level: number, x: number, y: number) => url(ours(level), x, y),
+  } as unknown as OpenSeadragon.TileSourceOptions);
+}
+
+export function slideSource(facts: Facts, colour: Colour, damaged: Set<string>): OpenSeadragon.TileSource {
+  const asked = [colour.icc && facts.has_icc ? "icc=1" : "", colour.stain ? `stain=${colour.stain}` : ""].filter(Boolean);
+  return tileSource(
+    facts.levels,
+    (level) => [facts.levels[level]!.tile_width, facts.levels[level]!.tile_height],
+    (level, x, y) => {
+      const address = of(facts.id, "tiles", level, x, y);
+      const query = damaged.has(address) ? [...asked, "decode=1"] : asked;
+      return query.length ? `${address}?${query.join("&")}` : address;
+    },
+  );
+}
+
+export function mapSource(slide: string, layer: MapLayer, look: MapLook): OpenSeadragon.TileSource {
+  const query = new URLSearchParams({ scale: look.scale, low: String(look.low), high: String(look.high) });
+  if (look.plane) query.set("class", look.plane);
+  return tileSource(
+    layer.levels,
+    () => [layer.tile, layer.tile],
+    (level, x, y) => `${of(slide, "maps", layer.name, "tiles", level, x, y)}?${query}`,
+  );
+}
+
+export function objectSource(facts: Facts, name: string, look: ObjectLook): OpenSeadragon.TileSource {
+  const steps = Math.max(1, Math.ceil(Math.log2(Math.max(facts.width, facts.height) / 512)) + 1);
+  const levels = Array.from({ length: steps }, (_, i) => ({
+    width: Math.ceil(facts.width / 2 ** i),
+    height: Math.ceil(facts.height / 2 ** i),
+    downsample: 2 ** i,
+  }));
+  const filter = filterText(look);
+  return tileSource(
+    levels,
+    () => [512, 512],
+    (level, x, y) => `${of(facts.id, "objects", name, "tiles", 2 ** level, x, y)}?${filter}`,
+  );
+}

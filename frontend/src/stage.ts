@@ -1,0 +1,192 @@
+/** What can be done with the panes: moving, measuring, taking pictures. */
+
+import { signal } from "@preact/signals";
+import { api, type Facts, type ObjectAt } from "./api";
+import type { Shape } from "./ink";
+import { Pane } from "./pane";
+import { areaOf, areaText, lengthOf, lengthText, scaleBar, umPerPixel } from "./scale";
+import * as state from "./state";
+
+const mounted = new Map<string, Pane>();
+let drawn: [number, number][] = [];
+let growing: Shape | null = null;
+
+const COLOUR = { length: "#0072B2", area: "#D55E00", pointed: "#FFC400" };
+
+export function paneOf(slide: string | null): Pane | undefined {
+  return slide === null ? undefined : mounted.get(slide);
+}
+
+export async function mount(host: HTMLElement, slide: string): Promise<Pane> {
+  const about = state.facts.value[slide] ?? (await api.facts(slide));
+  state.facts.value = { ...state.facts.value, [slide]: about };
+  const pane = new Pane(host, about, state.colour.value, { moved, clicked });
+  mounted.set(slide, pane);
+  if (slide === state.current.value && state.view.value) pane.show(state.view.value);
+  if (!state.overlays.value[slide]) void fetchLayers(slide);
+  return pane;
+}
+
+/** The slide is on screen first; what lies over it may come later. */
+async function fetchLayers(slide: string): Promise<void> {
+  try {
+    const layers = await api.overlays(slide);
+    state.overlays.value = { ...state.overlays.value, [slide]: layers };
+    const found = await api.suspicious(slide);
+    state.findings.value = { ...state.findings.value, [slide]: found };
+  } catch (error) {
+    state.say(error);
+  }
+}
+
+export function unmount(slide: string): void {
+  mounted.get(slide)?.destroy();
+  mounted.delete(slide);
+}
+
+// ---------------------------------------------------------------- moving
+function moved(view: state.View, pane: Pane): void {
+  if (pane !== paneOf(state.current.value)) {
+    if (!state.linked.value) return;
+    state.active.value = Math.max(0, state.panes.value.indexOf(pane.facts.id));
+  }
+  const before = state.view.value;
+  state.view.value = view;
+  if (state.linked.value && before) follow(pane, before, view);
+}
+
+/** Others move by the same distance in µm, and by the same factor of magnification. */
+function follow(leader: Pane, before: state.View, view: state.View): void {
+  for (const other of mounted.values()) {
+    const theirs = other === leader ? null : other.view;
+    if (!theirs) continue;
+    const unit = (leader.facts.mpp ?? 1) / (other.facts.mpp ?? 1);
+    other.show({
+      x: theirs.x + (view.x - before.x) * unit,
+      y: theirs.y + (view.y - before.y) * unit,
+      step: view.step * unit,
+    });
+  }
+}
+
+export function goTo(view: state.View, immediately = false): void {
+  const pane = paneOf(state.current.value);
+  pane?.show(view, immediately);
+  if (pane) moved(view, pane);
+}
+
+export function move(x: number, y: number, far: boolean): void {
+  const pane = paneOf(state.current.value);
+  const view = pane?.view;
+  if (!pane || !view) return;
+  const { clientWidth, clientHeight } = pane.viewer.element;
+  const part = far ? 0.8 : 0.2;
+  goTo({ ...view, x: view.x + x * clientWidth * part * view.step, y: view.y + y * clientHeight * part * view.step });
+}
+
+export function zoomBy(factor: number): void {
+  const view = paneOf(state.current.value)?.view;
+  if (view) goTo({ ...view, step: view.step / factor });
+}
+
+export function zoomTo(magnified: number): void {
+  const pane = paneOf(state.current.value);
+  if (pane?.view && pane.facts.mpp !== null) goTo({ ...pane.view, step: umPerPixel(magnified) / pane.facts.mpp });
+}
+
+export function home(): void {
+  for (const [slide, pane] of mounted) if (state.linked.value || slide === state.current.value) pane.home();
+}
+
+// ---------------------------------------------------------------- clicking and measuring
+function clicked(x: number, y: number, pane: Pane): void {
+  state.active.value = Math.max(0, state.panes.value.indexOf(pane.facts.id));
+  if (state.tool.value === "look") {
+    void pick(x, y, pane);
+    return;
+  }
+  drawn = [...drawn, [x, y]];
+  showDrawn(pane);
+}
+
+async function pick(x: number, y: number, pane: Pane): Promise<void> {
+  const shown = Object.entries(state.objects.value).filter(([, look]) => look.shown);
+  for (const [name] of shown) {
+    const found = await api.at(pane.facts.id, name, x, y).catch(() => null);
+    if (found) {
+      picked.value = { slide: pane.facts.id, name, found };
+      pane.ink.pointed = { points: found.ring, closed: true, colour: COLOUR.pointed };
+      pane.ink.redraw();
+      return;
+    }
+  }
+  picked.value = null;
+  pane.ink.pointed = null;
+  pane.ink.redraw();
+}
+
+export const picked = signal<{ slide: string; name: string; found: ObjectAt } | null>(null);
+
+function measured(points: [number, number][], facts: Facts): Shape {
+  const closed = state.tool.value === "area";
+  const unit = facts.mpp ?? 1;
+  const scaled = points.map(([x, y]) => [x * unit, y * unit] as [number, number]);
+  const size = closed ? areaOf(scaled) : lengthOf(scaled);
+  const known = closed ? areaText(size) : lengthText(size);
+  const label = facts.mpp === null ? `${size.toFixed(0)} px${closed ? "²" : ""}` : known;
+  return { points, closed, label, colour: closed ? COLOUR.area : COLOUR.length };
+}
+
+function showDrawn(pane: Pane): void {
+  const shapes = pane.ink.shapes.filter((shape) => shape !== growing);
+  growing = drawn.length ? measured(drawn, pane.facts) : null;
+  pane.ink.shapes = growing ? [...shapes, growing] : shapes;
+  pane.ink.redraw();
+}
+
+export function endShape(): void {
+  growing = null;
+  drawn = [];
+}
+
+export function dropShape(): void {
+  const pane = paneOf(state.current.value);
+  if (!pane) return;
+  if (!drawn.length) pane.ink.shapes = [];
+  drawn = [];
+  showDrawn(pane);
+  state.tool.value = "look";
+}
+
+export function pointAt(pane: Pane, box: { x: number; y: number; width: number; height: number }): void {
+  const [right, bottom] = [box.x + box.width, box.y + box.height];
+  const points: [number, number][] = [
+    [box.x, box.y],
+    [right, box.y],
+    [right, bottom],
+    [box.x, bottom],
+  ];
+  pane.ink.pointed = { points, closed: true, colour: COLOUR.pointed };
+  pane.ink.redraw();
+}
+
+// ---------------------------------------------------------------- pictures
+export function barOf(pane: Pane, view: state.View) {
+  return pane.facts.mpp === null ? null : scaleBar(pane.facts.mpp * view.step, 160);
+}
+
+export async function saveScreenshot(): Promise<void> {
+  const pane = paneOf(state.current.value);
+  const view = pane?.view;
+  if (!pane || !view) return;
+  try {
+    const picture = await pane.screenshot(barOf(pane, view));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(picture);
+    link.download = `${pane.facts.id}.png`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  } catch (error) {
+    state.say(error);
+  }
+}
