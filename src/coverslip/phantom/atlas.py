@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -124,9 +124,19 @@ LOOKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+MITOSIS = Look((3.6, 5.0), (0.26, 0.42), 0.16, (1.75, 2.2), 0.25, 0.0, 0.0)
+"""A plate of chromosomes: long, dark, with an uneven edge and no nucleolus."""
+
+MITOSES = 8
+"""Shapes of mitoses; their sprites stand after those of the classes."""
+
+FIRST_MITOSIS = len(CLASSES) * VARIANTS * ANGLES
+"""Number of the first sprite of a mitosis."""
+
+
+@dataclass(frozen=True)
 class Sprites:
-    """Pre-drawn nuclei, numbered ``(class · VARIANTS + variant) · ANGLES + angle``.
+    """Pre-drawn nuclei, numbered ``(class · VARIANTS + variant) · ANGLES + angle``, then mitoses.
 
     Attributes
     ----------
@@ -146,15 +156,22 @@ class Sprites:
     axes: NDArray[np.float32]
     reach: int
 
+    @cached_property
+    def means(self) -> NDArray[np.float64]:
+        """Mean amount of haematoxylin within each sprite's outline."""
+        pairs = zip(self.pictures, self.masks, strict=True)
+        return np.array([picture[mask].mean() / UNIT for picture, mask in pairs])
+
 
 @lru_cache(maxsize=4)
 def sprites(mpp: float) -> Sprites:
     """Return the nuclei at a resolution."""
     pictures, masks, outlines, axes = [], [], [], []
-    for number, name in enumerate(CLASSES):
+    looks = [(LOOKS[name], VARIANTS) for name in CLASSES]
+    for number, (look, variants) in enumerate([*looks, (MITOSIS, MITOSES)]):
         rng = np.random.default_rng(100 + number)
-        for _ in range(VARIANTS):
-            outline, half, picture = _nucleus(LOOKS[name], mpp, rng)
+        for _ in range(variants):
+            outline, half, picture = _nucleus(look, mpp, rng)
             for turn in range(ANGLES):
                 angle = 2 * np.pi * turn / ANGLES
                 turned = outline @ np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])

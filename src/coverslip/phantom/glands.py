@@ -31,9 +31,19 @@ GLAND = np.dtype(
         ("lumen", "f8"),
         ("vessel", "?"),
         ("rank", "f8"),
+        ("pattern", "u1"),
     ]
 )
-"""One gland or vessel: centre and half axes in level-0 pixels, waviness, lumen as a share of the radius."""
+"""One gland or vessel: centre and half axes in level-0 pixels, waviness, lumen as a share of the radius.
+
+`pattern` is Gleason's: `ACINAR` with one lumen, `CRIBRIFORM` with several small ones, `SOLID` with none; 0
+for a vessel.
+"""
+
+ACINAR, CRIBRIFORM, SOLID = 3, 4, 5
+
+HOLES = 6
+"""Lumens of a cribriform gland: one in the middle and the others around it."""
 
 
 def glands_near(scene: Scene, left: float, top: float, right: float, bottom: float) -> NDArray[np.void]:
@@ -69,6 +79,13 @@ def _of_cells(scene: Scene, column: NDArray[Any], row: NDArray[Any]) -> NDArray[
     found["phase"] = (u[9:12] * 2 * np.pi).T
     found["lumen"] = np.where(found["vessel"], 0.74, 0.26 + 0.22 * u[12])
     found["rank"] = u[14]
+    shares = (1.0, 0.0, 0.0) if scene.spec.patterns is None else scene.spec.patterns
+    pattern = ACINAR + np.searchsorted(np.cumsum(shares)[:2], u[15], side="right")
+    found["pattern"] = np.where(found["vessel"], 0, pattern)
+    found["lumen"] = np.where(found["pattern"] == SOLID, 0.0, found["lumen"])
+    if scene.spec.patterns is not None:  # grown glands are larger than normal ones
+        found["a"] *= np.where(found["vessel"], 1, 1.12)
+        found["b"] *= np.where(found["vessel"], 1, 1.12)
     wanted = np.where(found["vessel"], u[13] < 0.13, u[13] < 0.86)
     return found[wanted & _fits(scene, found)]
 
@@ -99,6 +116,8 @@ def _fits(scene: Scene, glands: NDArray[np.void]) -> NDArray[np.bool_]:
     x, y, reach = glands["x"], glands["y"], glands["a"] * 1.25
     inside = scene.distance("tissue", x, y) > reach + scene.px(6)
     away = (scene.distance("tumour", x, y) < -reach) & (scene.distance("fat", x, y) < -reach)
+    if scene.spec.fibrosis:
+        away &= scene.distance("fibrosis", x, y) < -reach
     fits: NDArray[np.bool_] = inside & away
     return fits
 
@@ -120,6 +139,20 @@ def at_angle(gland: np.void, theta: NDArray[Any], share: float | NDArray[Any] = 
 def outline(gland: np.void, share: float = 1.0) -> NDArray[np.float64]:
     """Return the outline, or with `share` below 1 a smaller one within, as (CORNERS, 2)."""
     return at_angle(gland, np.arange(CORNERS) * 2 * np.pi / CORNERS, share)
+
+
+def lumens(gland: np.void, share: float = 1.0) -> list[NDArray[np.float64]]:
+    """Return the outlines (n, 2) of a gland's lumens, at `share` of their size."""
+    if gland["pattern"] == SOLID:
+        return []
+    if gland["pattern"] != CRIBRIFORM:
+        return [outline(gland, gland["lumen"] * share)]
+    turn = 2 * np.pi * np.arange(HOLES - 1) / (HOLES - 1) + gland["phase"][0]
+    middles = np.concatenate([at_angle(gland, turn, 0.52), [[gland["x"], gland["y"]]]])
+    radius = 0.155 * (gland["a"] + gland["b"]) / 2 * share
+    theta = np.arange(20) * 2 * np.pi / 20
+    circle = radius * np.stack([np.cos(theta), np.sin(theta)], -1)
+    return [middle + circle for middle in middles]
 
 
 def depth(gland: np.void, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float64]:

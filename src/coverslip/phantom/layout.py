@@ -15,6 +15,8 @@ from coverslip.phantom.spec import PhantomSpec
 GRID = 1024
 """Longer side of the raster on which outlines are drawn."""
 
+OUTLINES = ("tissue", "tumour", "fat", "necrosis", "fibrosis")
+
 FAR = 1e6
 """Signed distance where there is nothing."""
 
@@ -41,8 +43,9 @@ class Layout:
 
     Attributes
     ----------
-    tissue, tumour, fat
-        shapely MultiPolygons with holes; tumour and fat lie within the tissue.
+    tissue, tumour, fat, necrosis, fibrosis
+        shapely MultiPolygons with holes; tumour, fat and fibrosis lie within the tissue, necrosis within the
+        tumour.
     distances
         `Distance` by the same names.
     """
@@ -50,6 +53,8 @@ class Layout:
     tissue: Any
     tumour: Any
     fat: Any
+    necrosis: Any
+    fibrosis: Any
     distances: dict[str, Distance]
 
 
@@ -61,7 +66,7 @@ def lay_out(spec: PhantomSpec, seed: int) -> Layout:
     x, y = _raster(spec, step)
     empty = MultiPolygon()
     if not spec.tissue:
-        outlines = {"tissue": empty, "tumour": empty, "fat": empty}
+        outlines = dict.fromkeys(OUTLINES, empty)
     else:
         inside = _tissue_field(spec, seed, x, y)
         tissue = _polygons(
@@ -74,9 +79,10 @@ def lay_out(spec: PhantomSpec, seed: int) -> Layout:
         fat_field[_rasterise(tumour, inside.shape, step) > 0] = -FAR
         fat = _part(mask, spec.fatty, fat_field, step)
         outlines = {"tissue": tissue, "tumour": tissue & tumour, "fat": (tissue & fat) - tumour}
+        outlines |= _spared(spec, seed, {name: _clean(shape) for name, shape in outlines.items()}, step)
     outlines = {name: _clean(shape) for name, shape in outlines.items()}
     distances = {name: Distance(_distance(shape, x.shape, step), step) for name, shape in outlines.items()}
-    return Layout(outlines["tissue"], outlines["tumour"], outlines["fat"], distances)
+    return Layout(**outlines, distances=distances)
 
 
 def _step(spec: PhantomSpec) -> float:
@@ -161,6 +167,33 @@ def _threshold(field: NDArray[np.float32], cells: float) -> float:
 
 def _drift(seed: int, name: str, step: float, size: tuple[int, int], span: float) -> NDArray[np.float32]:
     return fractal(key_of(seed, name), size, step, max(span * 0.55, 64.0), 5)
+
+
+def _spared(spec: PhantomSpec, seed: int, outlines: dict[str, Any], step: float) -> dict[str, Any]:
+    """Return the outlines of dead tumour and of scar."""
+    from shapely.geometry import MultiPolygon
+
+    found = {"necrosis": MultiPolygon(), "fibrosis": MultiPolygon()}
+    size = _raster(spec, step)[0].shape
+    masks = {name: _rasterise(shape, size, step) > 0 for name, shape in outlines.items()}
+    span = 0.5 * np.sqrt(outlines["tissue"].area / max(1, spec.n_sections))
+    places = {
+        "necrosis": (masks["tumour"], outlines["tumour"]),
+        "fibrosis": (
+            masks["tissue"] & ~masks["tumour"] & ~masks["fat"],
+            outlines["tissue"] - outlines["tumour"] - outlines["fat"],
+        ),
+    }
+    for name, (mask, outline) in places.items():
+        if getattr(spec, name) > 0 and mask.any():
+            drift = _only(_drift(seed, name, step, size, span), mask)
+            found[name] = _clean(outline) & _part(mask, getattr(spec, name), drift, step)
+    return found
+
+
+def _only(field: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return a field that is at its lowest outside a mask."""
+    return np.where(mask, field, np.float32(-FAR))
 
 
 def _part(mask: NDArray[np.bool_], share: float, field: NDArray[np.float32], step: float) -> Any:

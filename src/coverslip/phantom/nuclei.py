@@ -7,16 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.phantom.atlas import ANGLES, CLASSES, VARIANTS
-from coverslip.phantom.glands import at_angle, depth, glands_near
+from coverslip.phantom.atlas import ANGLES, CLASSES, FIRST_MITOSIS, MITOSES, VARIANTS
+from coverslip.phantom.glands import SOLID, at_angle, depth, glands_near
 from coverslip.phantom.noise import uniforms
 from coverslip.phantom.scene import LUMEN, Scene
 
 BLOCK = 512
 """Side in pixels of the blocks in which nuclei are listed and pixels are painted."""
 
-NUCLEUS = np.dtype([("x", "f8"), ("y", "f8"), ("kind", "u1"), ("sprite", "i4"), ("positive", "?")])
-"""One nucleus: centre in level-0 pixels, class (index into `CLASSES`), sprite, whether DAB-positive."""
+NUCLEUS = np.dtype(
+    [("x", "f8"), ("y", "f8"), ("kind", "u1"), ("sprite", "i4"), ("positive", "?"), ("level", "u1")]
+)
+"""One nucleus: centre in level-0 pixels, class (index into `CLASSES`), sprite, how far DAB-positive.
+
+`level` is 0 for a negative one; 1, 2 or 3 (weak, moderate, strong) for a positive one, 2 where the spec knows
+no levels. A tumour nucleus in mitosis has a sprite from `FIRST_MITOSIS` on.
+"""
 
 SPACING_UM = {"tumour": 10.6, "lymphocyte": 7.2, "stromal": 14.0}
 MOST = 220
@@ -52,8 +58,22 @@ def _make(scene: Scene, kind: str, xy: Any, angle: Any, u: NDArray[np.float64]) 
     found["kind"] = number
     found["sprite"] = (number * VARIANTS + (u[0] * VARIANTS).astype(int)) * ANGLES + turn
     share = scene.spec.positive_share * (1.0 if kind == "tumour" else 0.1)
-    found["positive"] = (u[1] < share) & (scene.spec.stain == "ihc")
+    if scene.spec.marker == "membrane" and kind != "tumour":
+        share = 0.0
+    chance = u[1]
+    if scene.spec.marker == "membrane":  # neighbours are alike: a membrane is both cells'
+        chance = scene.patchy(found["x"], found["y"])
+    shares = np.minimum(share * scene.heat(found["x"], found["y"]), 1.0)
+    found["positive"] = (chance < shares) & (scene.spec.stain == "ihc")
+    found["level"] = np.where(found["positive"], _level(scene, chance / np.maximum(shares, 1e-9)), 0)
     return found
+
+
+def _level(scene: Scene, u: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return how strongly positive cells are, 1 to 3; `u` (n,) chooses."""
+    if scene.spec.levels is None:
+        return np.full(u.shape, 2, np.uint8)
+    return (1 + np.searchsorted(np.cumsum(scene.spec.levels)[:2], u, side="right")).astype(np.uint8)
 
 
 def _round_gland(scene: Scene, gland: np.void) -> NDArray[np.void]:
@@ -72,7 +92,23 @@ def _round_gland(scene: Scene, gland: np.void) -> NDArray[np.void]:
         return _make(scene, "endothelial", xy.T, angle, u[1:3])
     xy = at_angle(gland, theta, 1 - scene.px(5.2 + 3.4 * u[3] ** 2) / radius)
     angle = np.arctan2(xy[:, 1] - gland["y"], xy[:, 0] - gland["x"]) + 0.5 * (u[4] - 0.5)
-    return _make(scene, "epithelial", xy.T, angle, u[1:3])[u[5] < 0.95]
+    ring = _make(scene, "epithelial", xy.T, angle, u[1:3])[u[5] < 0.95]
+    return np.concatenate([ring, *_within_gland(scene, gland)]) if gland["pattern"] == SOLID else ring
+
+
+def _within_gland(scene: Scene, gland: np.void) -> list[NDArray[np.void]]:
+    """Return the nuclei that fill a solid gland, ring by ring."""
+    radius = (gland["a"] + gland["b"]) / 2
+    rings = []
+    share, number = 1 - scene.px(15.0) / radius, 0
+    while share > 0.12:
+        count = max(1, int(2 * np.pi * radius * share / scene.px(8.5)))
+        cell = np.full(count, gland["column"]), gland["row"] * MOST + np.arange(count)
+        u = uniforms(scene.key(f"solid {number}"), *cell, 4)
+        theta = 2 * np.pi * (np.arange(count) + 0.4 * u[0]) / count
+        rings.append(_make(scene, "epithelial", at_angle(gland, theta, share).T, 2 * np.pi * u[3], u[1:3]))
+        share, number = share - scene.px(9.0) / radius, number + 1
+    return rings
 
 
 def _spread(scene: Scene, kind: str, corner: tuple[int, int], glands: NDArray[np.void]) -> NDArray[np.void]:
@@ -89,24 +125,32 @@ def _spread(scene: Scene, kind: str, corner: tuple[int, int], glands: NDArray[np
     angle = 2 * np.pi * u[3]
     if kind == "stromal":
         angle = scene.fibre_angle(x, y) + 0.5 * (u[3] - 0.5)
-    return _make(scene, kind, (x, y), angle, u[4:6])
+    found = _make(scene, kind, (x, y), angle, u[4:6])
+    if kind == "tumour" and scene.spec.mitoses:
+        u = uniforms(scene.key("mitoses"), column[kept], row[kept], 3)
+        dividing = u[0] < scene.spec.mitoses * scene.heat(found["x"], found["y"])
+        shape = (u[1] * MITOSES).astype(int) * ANGLES + (u[2] * ANGLES).astype(int)
+        found["sprite"] = np.where(dividing, FIRST_MITOSIS + shape, found["sprite"])
+    return found
 
 
 def _density(scene: Scene, kind: str, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float32]:
     """Return the chance that a lattice place holds a nucleus of this class."""
     nests = scene.nests(x, y)
-    inside = scene.distance("tumour", x, y) > scene.px(8.0)
-    nest = inside & (nests > 0.10)
+    nest = scene.nest(x, y)
     in_fat = scene.distance("fat", x, y) > 0
     if kind == "tumour":
         return np.where(nest & (nests < LUMEN - 0.12), 0.93, 0.0).astype(np.float32)
     lymph = scene.lymph(x, y)
     if kind == "lymphocyte":
-        return np.where(in_fat, 0, np.where(nest, 0.06 * lymph + 0.008, 0.92 * lymph + 0.012)).astype(
+        bare = in_fat | (scene.distance("necrosis", x, y) > 0)
+        return np.where(bare, 0, np.where(nest, 0.06 * lymph + 0.008, 0.92 * lymph + 0.012)).astype(
             np.float32
         )
     crowd = 0.42 + 0.18 * scene.noise("stromal crowd", x, y, 90.0)
-    return np.where(nest | in_fat, 0.0, crowd * (1 - lymph)).astype(np.float32)
+    crowd = np.where(scene.distance("fibrosis", x, y) > 0, 0.3 * crowd, crowd)
+    bare = in_fat | (scene.distance("necrosis", x, y) > 0)
+    return np.where(nest | bare, 0.0, crowd * (1 - lymph)).astype(np.float32)
 
 
 def _outside(glands: NDArray[np.void], x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.bool_]:

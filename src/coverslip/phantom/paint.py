@@ -12,13 +12,22 @@ from numpy.typing import NDArray
 from coverslip.phantom.artefacts import place_artefacts
 from coverslip.phantom.atlas import UNIT
 from coverslip.phantom.colour import glow, stains_of, transmit
-from coverslip.phantom.glands import glands_near, goblets, outline
+from coverslip.phantom.glands import ACINAR, glands_near, goblets, lumens, outline
 from coverslip.phantom.layout import rings_of
 from coverslip.phantom.nuclei import BLOCK, nuclei_of
 from coverslip.phantom.optics import MARGIN, OF_FOCUS, OF_STAIN, Artefacts, change_light, change_stain
 from coverslip.phantom.scene import LUMEN, Coarse, Rect, Scene, smooth
 
 Plane = NDArray[np.float32]
+
+DAB = (0.0, 0.3, 0.55, 0.95)
+"""Mean amount of DAB in nuclei, or on membranes, that are negative, 1+, 2+ and 3+."""
+
+COMPLETE = (0.0, 0.45, 1.0, 1.0)
+"""Share of the membrane that is stained, likewise."""
+
+MEMBRANE_UM = 1.2, 2.0
+"""How wide a membrane is, and how far from the nucleus, in µm."""
 
 RIM = 4
 """Masks are drawn so many pixels wider than wanted, to be softened."""
@@ -141,6 +150,7 @@ class Painter:
         tumour = scene.distance("tumour", x, y)
         if tumour.max() > 0:
             self._tumour(coarse, tumour, grain, (blue, pink))
+        self._spared(coarse, (fibre, grain), (blue, pink))
         fat = scene.distance("fat", x, y)
         if fat.max() > 0:
             share = coarse.dense(
@@ -165,6 +175,20 @@ class Painter:
             _blend(blue, np.maximum(grain, 0) * np.float32(0.12), lumen)
             _blend(pink, np.maximum(grain - 0.1, 0) * np.float32(0.5), lumen)
 
+    def _spared(self, coarse: Coarse, textures: tuple[Plane, Plane], planes: tuple[Plane, Plane]) -> None:
+        """Lay dead tissue (pale pink, crumbling) and scar (dense fibres) over what is there."""
+        scene, (fibre, grain), (blue, pink) = self.scene, textures, planes
+        dead = scene.distance("necrosis", coarse.x, coarse.y)
+        if dead.max() > 0:
+            share = coarse.dense(smooth(dead, -scene.px(4), scene.px(6)))
+            _blend(blue, np.maximum(grain, 0) * np.float32(0.10) + np.float32(0.03), share)
+            _blend(pink, grain * np.float32(0.55) + np.float32(0.62), share)
+        scar = scene.distance("fibrosis", coarse.x, coarse.y)
+        if scar.max() > 0:
+            share = coarse.dense(smooth(scar, -scene.px(6), scene.px(8)))
+            _blend(blue, np.float32(0.03), share)
+            _blend(pink, fibre * np.float32(0.42) + np.float32(0.62), share)
+
     def _glands(self, rect: Rect, grain: Plane, planes: tuple[Plane, Plane]) -> None:
         """Draw glands (basement membrane, cytoplasm, mucin, lumen) and vessels (wall, red cells)."""
         found = glands_near(self.scene, rect.x, rect.y, rect.x + rect.width, rect.y + rect.height)
@@ -177,11 +201,10 @@ class Painter:
                 0.16 + grain * np.float32(0.14),
                 0.36 + grain * np.float32(0.2),
             )
-            _layers(planes, self._goblets(rect, glands), 0.055 + grain * np.float32(0.10), 0.04)
-            _layers(planes, _filled(rect, glands, glands["lumen"] * 1.08), 0.10, 0.50)
-            _layers(
-                planes, _filled(rect, glands, glands["lumen"]), np.maximum(grain, 0) * np.float32(0.07), 0.012
-            )
+            plain = glands[glands["pattern"] == ACINAR] if self.scene.spec.patterns is None else glands[:0]
+            _layers(planes, self._goblets(rect, plain), 0.055 + grain * np.float32(0.10), 0.04)
+            _layers(planes, _lumens(rect, glands, 1.08), 0.10, 0.50)
+            _layers(planes, _lumens(rect, glands, 1.0), np.maximum(grain, 0) * np.float32(0.07), 0.012)
         if vessels.size:
             _layers(planes, _filled(rect, vessels, 1.0), 0.05, 0.62)
             red = np.clip(grain * 9 + np.float32(0.3), 0, 1)
@@ -208,7 +231,9 @@ class Painter:
         ihc = scene.spec.stain == "ihc"
         layers = [np.zeros((rect.height, rect.width), np.uint8) for _ in range(1 + ihc)]
         pictures = scene.sprites.pictures
-        found = self.nuclei_near(rect, scene.sprites.reach)
+        found = self.nuclei_near(rect, scene.sprites.reach + int(scene.px(MEMBRANE_UM[1]) + 2))
+        if scene.spec.marker == "membrane" or (ihc and scene.spec.levels is not None):
+            return self._levelled(rect, found)
         columns = (np.floor(found["x"]) - rect.x).astype(int).tolist()
         rows = (np.floor(found["y"]) - rect.y).astype(int).tolist()
         for x, y, number, positive in zip(
@@ -218,6 +243,39 @@ class Painter:
         blue = layers[0].astype(np.float32) * np.float32((0.6 if ihc else 1.0) / UNIT)
         brown = layers[1].astype(np.float32) * np.float32(0.95 / UNIT) if ihc else np.zeros_like(blue)
         return blue, brown
+
+    def _levelled(self, rect: Rect, found: NDArray[np.void]) -> tuple[Plane, Plane]:
+        """Return haematoxylin and DAB of nuclei that are weakly, moderately or strongly positive."""
+        sprites, membrane = self.scene.sprites, self.scene.spec.marker == "membrane"
+        blue, brown = (np.zeros((rect.height, rect.width), np.uint8) for _ in range(2))
+        for nucleus in found[np.argsort(found["level"], kind="stable")]:
+            number, level = int(nucleus["sprite"]), int(nucleus["level"])
+            x, y = int(np.floor(nucleus["x"])) - rect.x, int(np.floor(nucleus["y"])) - rect.y
+            if membrane or not level:
+                stamp(blue, sprites.pictures[number], x, y)
+            else:
+                amount = DAB[level] / sprites.means[number]
+                stamp(brown, cv2.convertScaleAbs(sprites.pictures[number], alpha=amount), x, y)
+            if membrane and level:
+                line = np.rint((membrane_of(self.scene, nucleus) - (rect.x + 0.5, rect.y + 0.5)) * 16)
+                wide = max(1, round(self.scene.px(MEMBRANE_UM[0])))
+                value = DAB[level] * UNIT
+                cv2.polylines(brown, [line.astype(np.int32)], False, value, wide, cv2.LINE_AA, 4)
+        counter = blue.astype(np.float32) * np.float32(0.6 / UNIT)
+        return counter, brown.astype(np.float32) * np.float32(1 / UNIT)
+
+
+def membrane_of(scene: Scene, nucleus: np.void) -> NDArray[np.float64]:
+    """Return the stained part of a cell's membrane as a line (n, 2) in level-0 pixels."""
+    line = scene.sprites.outlines[nucleus["sprite"]].astype(np.float64)
+    away = np.linalg.norm(line, axis=1, keepdims=True)
+    ring = line * (1 + scene.px(MEMBRANE_UM[1]) / np.maximum(away, 1))
+    ring = np.concatenate([ring, ring[:1]])
+    start = int(nucleus["x"] * 7 + nucleus["y"] * 13) % (len(ring) - 1)
+    turned = np.roll(ring[:-1], -start, axis=0)
+    part = round((len(ring) - 1) * COMPLETE[int(nucleus["level"])])
+    whole = np.concatenate([turned, turned[:1]]) + np.array([nucleus["x"], nucleus["y"]])
+    return np.asarray(whole[: part + 1])
 
 
 def stamp(layer: NDArray[np.uint8], picture: NDArray[np.uint8], x: int, y: int) -> None:
@@ -253,6 +311,16 @@ def _softened(mask: NDArray[np.uint8]) -> Plane:
     """Return a mask of `_canvas` cut to its rect, 0 … 1 with soft edges."""
     soft = cv2.GaussianBlur(mask, (5, 5), 1.2)[RIM:-RIM, RIM:-RIM]
     return soft.astype(np.float32) * np.float32(1 / 255)
+
+
+def _lumens(rect: Rect, glands: NDArray[np.void], share: float) -> Plane:
+    """Return the lumens of glands, at `share` of their size, filled with soft edges."""
+    mask, origin = _canvas(rect)
+    for gland in glands:
+        for line in lumens(gland, share):
+            corners = np.rint((line - origin) * 16).astype(np.int32)
+            cv2.fillPoly(mask, [corners], 255, lineType=cv2.LINE_AA, shift=4)
+    return _softened(mask)
 
 
 def _filled(rect: Rect, glands: NDArray[np.void], share: Any) -> Plane:

@@ -106,7 +106,34 @@ class Scene:
     def lymph(self, x: Any, y: Any) -> NDArray[np.float32]:
         """Return how densely lymphocytes lie at points, 0 … 1."""
         near = np.exp(-np.abs(self.distance("tumour", x, y)) / self.px(90.0))
-        return smooth(self.noise("lymph", x, y, 210.0) + 0.6 * near, 1.25, 2.2)
+        found = smooth(self.noise("lymph", x, y, 210.0) + 0.6 * near, 1.25, 2.2)
+        if self.spec.lymphocytes != 1:
+            found = np.minimum(found * np.float32(self.spec.lymphocytes), np.float32(1))
+        return found * (1 - self.spared(x, y)) if self.spec.necrosis or self.spec.fibrosis else found
+
+    def spared(self, x: Any, y: Any) -> NDArray[np.float32]:
+        """Return 1 where tissue is dead or scar, 0 elsewhere."""
+        scar = np.maximum(self.distance("necrosis", x, y), self.distance("fibrosis", x, y))
+        return (scar > 0).astype(np.float32)
+
+    def nest(self, x: Any, y: Any) -> NDArray[np.bool_]:
+        """Say which points lie in a nest of living tumour cells."""
+        inside = self.distance("tumour", x, y) > self.px(8.0)
+        return np.asarray(inside & (self.nests(x, y) > 0.10) & (self.distance("necrosis", x, y) <= 0))
+
+    def heat(self, x: Any, y: Any) -> NDArray[np.float64]:
+        """Return how many times the usual share of cells is positive or in mitosis at points, 1 … `HOT`."""
+        if self.spec.hot is None:
+            return np.ones(np.shape(x))
+        across, down, radius = self.spec.hot
+        away = np.hypot(x - across * self.spec.width, y - down * self.spec.height) * self.spec.mpp
+        return 1 + (HOT - 1) * (1 - smooth(away, 0.8 * radius, 1.1 * radius)).astype(np.float64)
+
+    def patchy(self, x: Any, y: Any) -> NDArray[np.float64]:
+        """Return numbers of which each value from 0 to 1 is as frequent, alike at neighbouring points."""
+        from scipy.special import ndtr
+
+        return np.asarray(ndtr(self.noise("patchy", x, y, 160.0)))
 
     def warp(self, x: Any, y: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return where in the endless weave points lie."""
@@ -141,6 +168,9 @@ class Scene:
         layers[1] -= np.float32(0.5)
         return layers
 
+
+HOT = 3.0
+"""Factor at the middle of a hot spot."""
 
 LUMEN = 1.75
 """Where `Scene.nests` is above this, a nest of tumour cells has a lumen."""

@@ -49,6 +49,22 @@ class PhantomSpec:
         ``"he"``, ``"ihc"`` (haematoxylin and DAB in nuclei) or ``"fluorescence"`` (dark ground, blue nuclei).
     positive_share
         Share of the nuclei that are DAB-positive (``"ihc"`` only): of tumour nuclei; a tenth of it elsewhere.
+    marker
+        Where DAB sits (``"ihc"`` only): in ``"nuclei"``, or on the ``"membrane"`` of tumour cells.
+    levels
+        Shares of the positive cells that are weak, moderate and strong (1+, 2+, 3+); None: all alike.
+    hot
+        A hot spot: x and y as shares of width and height, and radius in µm. In it three times as many cells
+        are positive, or in mitosis.
+    mitoses
+        Share of the tumour nuclei that are in mitosis.
+    lymphocytes
+        How many lymphocytes there are, as a multiple of the usual.
+    necrosis, fibrosis
+        Share of the tumour that is dead, and of the tissue outside tumour and fat that is scar.
+    patterns
+        Shares of the glands that grow in Gleason pattern 3 (one lumen), 4 (cribriform) and 5 (solid); None:
+        all have one lumen.
     stains
         Two optical-density vectors (R, G, B), haematoxylin first; None draws them from the seed.
     artefacts
@@ -84,6 +100,14 @@ class PhantomSpec:
     faint: float = 0.0
     stain: Literal["he", "ihc", "fluorescence"] = "he"
     positive_share: float = 0.3
+    marker: Literal["nuclei", "membrane"] = "nuclei"
+    levels: Triple | None = None
+    hot: Triple | None = None
+    mitoses: float = 0.0
+    lymphocytes: float = 1.0
+    necrosis: float = 0.0
+    fibrosis: float = 0.0
+    patterns: Triple | None = None
     stains: tuple[Triple, Triple] | None = None
     artefacts: tuple[tuple[str, int], ...] = ()
     glass: Triple = (243.0, 243.0, 242.0)
@@ -100,8 +124,21 @@ class PhantomSpec:
         _within("faint", self.faint, 0, 0.9)
         _within("noise", self.noise, 0, 20)
         _within("illumination", self.illumination, 0, 0.3)
-        for name in ("tumour_share", "fatty", "glandular", "positive_share"):
+        for name in (
+            "tumour_share",
+            "fatty",
+            "glandular",
+            "positive_share",
+            "mitoses",
+            "necrosis",
+            "fibrosis",
+        ):
             _within(name, getattr(self, name), 0, 1)
+        _within("lymphocytes", self.lymphocytes, 0, 5)
+        for name in ("levels", "patterns"):
+            shares = getattr(self, name)
+            if shares is not None:
+                _within(f"sum of {name}", sum(shares), 1 - 1e-6, 1 + 1e-6)
         for value in self.glass:
             _within("glass", value, 150, 255)
         self._check_names()
@@ -109,6 +146,8 @@ class PhantomSpec:
     def _check_names(self) -> None:
         if self.shape not in ("resection", "biopsy"):
             raise unknown("shape", self.shape, ("resection", "biopsy"))
+        if self.marker not in ("nuclei", "membrane"):
+            raise unknown("marker", self.marker, ("nuclei", "membrane"))
         if self.stain not in ("he", "ihc", "fluorescence"):
             raise unknown("stain", self.stain, ("he", "ihc", "fluorescence"))
         for kind, count in self.artefacts:

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from coverslip.core import Box, atomic
 from coverslip.phantom import colour
-from coverslip.phantom.atlas import CLASSES
-from coverslip.phantom.glands import glands_near, outline
-from coverslip.phantom.nuclei import BLOCK
+from coverslip.phantom.atlas import CLASSES, FIRST_MITOSIS
+from coverslip.phantom.glands import glands_near, lumens, outline
+from coverslip.phantom.nuclei import BLOCK, NUCLEUS
 from coverslip.phantom.paint import Painter
 from coverslip.phantom.scene import Rect
 
@@ -48,6 +48,16 @@ class Truth:
         return self._scene.layout.fat
 
     @property
+    def necrosis(self) -> Any:
+        """Dead tumour as a shapely MultiPolygon."""
+        return self._scene.layout.necrosis
+
+    @property
+    def fibrosis(self) -> Any:
+        """Scar as a shapely MultiPolygon."""
+        return self._scene.layout.fibrosis
+
+    @property
     def stains(self) -> dict[str, tuple[float, float, float]]:
         """Unit optical-density vectors (R, G, B) by stain."""
         names = ("haematoxylin", "dab") if self._scene.spec.stain == "ihc" else ("haematoxylin", "eosin")
@@ -65,14 +75,31 @@ class Truth:
 
     @cached_property
     def glands(self) -> tuple[Any, ...]:
-        """Glands as shapely Polygons, each with its lumen as a hole."""
+        """Glands as shapely Polygons, each with its lumens as holes."""
         from shapely.geometry import Polygon
 
         if self.tissue.is_empty:
             return ()
+        return tuple(Polygon(outline(gland), lumens(gland)) for gland in self._glands)
+
+    @cached_property
+    def _glands(self) -> NDArray[np.void]:
         found = glands_near(self._scene, *self.tissue.bounds)
-        found = found[~found["vessel"]]
-        return tuple(Polygon(outline(gland), [outline(gland, gland["lumen"])]) for gland in found)
+        return found[~found["vessel"]]
+
+    @property
+    def patterns(self) -> NDArray[np.uint8]:
+        """Gleason pattern of each gland of `glands`, 3 to 5."""
+        return np.zeros(0, np.uint8) if self.tissue.is_empty else self._glands["pattern"]
+
+    def in_nest(self, x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.bool_]:
+        """Say which points, in level-0 pixels, lie in a nest of living tumour cells."""
+        return self._scene.nest(x, y)
+
+    def mitoses(self) -> NDArray[np.void]:
+        """Return the nuclei in mitosis, as a `coverslip.phantom.NUCLEUS` array."""
+        found = [part[part["sprite"] >= FIRST_MITOSIS] for part in self.nuclei()]
+        return np.concatenate(found) if found else np.zeros(0, NUCLEUS)
 
     def nuclei_in(self, box: Box) -> NDArray[np.void]:
         """Return the nuclei whose centres lie in a box, as a `coverslip.phantom.NUCLEUS` array."""
@@ -117,6 +144,8 @@ class Truth:
         shapes += [("tumour", part) for part in self.tumour.geoms] + [
             ("fat", part) for part in self.fat.geoms
         ]
+        shapes += [("necrosis", part) for part in self.necrosis.geoms]
+        shapes += [("fibrosis", part) for part in self.fibrosis.geoms]
         shapes += [("gland", gland) for gland in self.glands] if glands else []
         shapes += [(kind, polygon) for kind, polygons in self.artefacts.items() for polygon in polygons]
         return {
