@@ -159,6 +159,31 @@ def test_resumes_to_the_same_bytes(wide, tmp_path):
         assert np.array_equal(one, other)
 
 
+def test_a_strip_is_on_disk_before_it_is_said_to_be(wide, tmp_path, monkeypatch):
+    """What the power fails after is what was synchronised: chunks, and the folders that name them."""
+    tiles = lay(wide, GridSpec(size=200, stride=150, edge="pad"))
+    safe, unsafe, marks = set(), [], []
+    fsync, mark = os.fsync, mapfile.MapFile.mark
+
+    def watched(descriptor):
+        safe.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def marked(self, closed):
+        mark(self, closed)
+        there = [path for path in self.path.rglob("*") if path.name != "canvas.json"]
+        unsafe.extend(path for path in there if closed and path.stat().st_ino not in safe)
+        marks.append(len(there))
+
+    monkeypatch.setattr(mapfile.os, "fsync", watched)
+    monkeypatch.setattr(mapfile.MapFile, "mark", marked)
+    with Canvas(tmp_path / "map", wide, tiles, MapSpec(CLASSES)) as canvas:
+        canvas.add(canvas.todo, results(tiles))
+    assert unsafe == []
+    assert len(marks) > 2
+    assert marks[-1] > marks[1] > 0
+
+
 def _finished(path):
     state = path / "canvas.json"
     return state.is_file() and (said := json.loads(state.read_text()))["closed"] == said["strips"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import os
 import shutil
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -128,6 +129,7 @@ class MapFile:
         self.sizes = level_sizes(extent.size)
         self.strips = math.ceil(extent.size.height / BLOCK.height)
         self._fingerprint = fingerprint
+        self._folders: set[Path] = set()  # with names that may not be on disk yet
         self.closed = self._begun() if self.path.exists() else self._begin()
         self._arrays = self._open()
 
@@ -161,10 +163,19 @@ class MapFile:
             for number in range(len(self.sizes)):
                 shutil.rmtree(self.path / str(number), ignore_errors=True)
             self._create()
+            for path in [self.path, *self.path.rglob("*")]:
+                sync(path)
         return 0
 
     def mark(self, closed: int) -> None:
-        """Say that the first `closed` strips, and what of the pyramid follows from them, are on disk."""
+        """Say that the first `closed` strips, and what of the pyramid follows from them, are on disk.
+
+        The names of their chunks are there before it is said: it holds though the power fail a moment later.
+        """
+        with Writing(self.path):
+            while self._folders:
+                if (folder := self._folders.pop()).is_dir():  # not where all chunks of a row are empty
+                    sync(folder)
         said = {"fingerprint": self._fingerprint, "closed": closed, "strips": self.strips}
         with Writing(self.path), atomic(self.path / STATE) as partial:
             partial.write_text(json.dumps({"type": "coverslip.canvas", "version": 1, **said}))
@@ -214,6 +225,7 @@ class MapFile:
                 if self.spec.kind == "probabilities":
                     name = Path(str(first // step), name)
                 store(folder / name, values[first : first + step], step)
+                self._folders.update([self.path, *(folder / above for above in name.parents)])
 
     def read(self, level: int, column: int, row: int) -> NDArray[Any]:
         """Return a block (planes, height, width) as it was written, zero over the edge."""
@@ -264,8 +276,22 @@ def store(path: Path, values: NDArray[Any], planes: int) -> None:
     full = np.pad(values, ((0, missing), (0, 0), (0, 0))) if missing else np.ascontiguousarray(values)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}{PARTIAL}")
-    partial.write_bytes(_codec().encode(full))
+    with partial.open("wb") as file:
+        file.write(_codec().encode(full))
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Make sure that a file, or the names in a folder, are on disk; not all systems can do the second."""
+    if path.is_dir() and os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @cache
