@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -119,6 +120,14 @@ def load_target(name_or_path: str | os.PathLike[str]) -> StainTarget:
     if not Path(name_or_path).is_file():
         raise unknown("stain target or file", str(name_or_path), BUILT_IN)
     return StainTarget.from_json(Path(name_or_path).read_text(encoding="utf-8"))
+
+
+def target_digest(name_or_path: str | os.PathLike[str]) -> str | None:
+    """Return the SHA-256 of a target's file as ``sha256:…``; None for one that comes with the package."""
+    if str(name_or_path) in BUILT_IN:
+        return None
+    with Path(name_or_path).open("rb") as file:
+        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
 
 
 def fit_target(

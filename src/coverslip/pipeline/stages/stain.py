@@ -13,8 +13,9 @@ from coverslip.core.errors import StainError, UsageError
 from coverslip.pipeline.stage import NOTES, chosen
 from coverslip.slides import Slide
 from coverslip.stain import RUIFROK_JOHNSTON, StainMatrix, estimate_background, fit, separate
-from coverslip.stain.sample import STRONG, stained
-from coverslip.stain.targets import load_target
+from coverslip.stain.density import to_od
+from coverslip.stain.sample import ENOUGH, FAINT, STRONG, stained
+from coverslip.stain.targets import load_target, target_digest
 from coverslip.store import GradedTiles, SlideStain
 from coverslip.tiles import Tiles, stream
 
@@ -37,6 +38,13 @@ class StainStage:
         How many tiles to look at, spread over the tissue.
     target
         Colours that the slide is to be normalised to: a built-in stain target, or a file of one.
+    target_digest
+        SHA-256 of that file, as ``sha256:…``. Filled in when not given; checked when given.
+
+    Raises
+    ------
+    StainError
+        When the file holds no target, or not that of `target_digest`.
     """
 
     name: ClassVar[str] = "stain"
@@ -45,11 +53,19 @@ class StainStage:
     method: Literal["macenko", "vahadane", "H&E", "H-DAB"] = "macenko"
     tiles: int = 64
     target: str = "cmu-1"
+    target_digest: str | None = None
 
     def __post_init__(self) -> None:
         if self.tiles < 1:
             raise UsageError(f"{self.tiles} tiles are too few", mend="give 1 or more")
         load_target(self.target)
+        found = target_digest(self.target)
+        if self.target_digest not in (None, found):
+            raise StainError(
+                f"the target {self.target} has {found}, but the recipe names {self.target_digest}",
+                mend="give the target that was meant, or leave target_digest out",
+            )
+        object.__setattr__(self, "target_digest", found)
 
     def reads(self) -> tuple[str, ...]:
         """Return the keys of the thumbnail, which shows the glass, and of the tiles."""
@@ -84,12 +100,23 @@ class StainStage:
         if self.method not in RUIFROK_JOHNSTON:
             fitted: StainMatrix = fit(self.method, pixels, background)
             return fitted
-        stained(pixels, background)  # refuses a slide that shows next to none
+        if self.method == "H-DAB":
+            pixels = of_tissue(pixels, background)
+        else:
+            stained(pixels, background)  # refuses a slide that shows next to none, or is brown
         fixed = RUIFROK_JOHNSTON[self.method]
         matrix = StainMatrix(fixed.names, fixed.vectors, background=background)
         amounts = separate(pixels, matrix)
         strengths = np.maximum(np.percentile(amounts, STRONG, axis=0), 1e-3)
         return StainMatrix(fixed.names, fixed.vectors, tuple(strengths.tolist()), background)
+
+
+def of_tissue(pixels: NDArray[np.uint8], background: tuple[float, float, float]) -> NDArray[np.uint8]:
+    """Return the pixels (m, 3) that show any stain, brown or blue; raises `StainError` when hardly any do."""
+    shown = pixels[to_od(pixels, background).mean(axis=1) > FAINT]
+    if len(shown) < ENOUGH:
+        raise StainError(f"{len(shown)} of {len(pixels)} pixels show stain: expected at least {ENOUGH}")
+    return shown
 
 
 def sample_of(tiles: Tiles, count: int) -> Tiles:
