@@ -94,7 +94,8 @@ def wait_for_colour(page: object, layer: str, wanted: str) -> None:
 
 
 SOME_PIXEL = """(layer) => {
-    const canvas = [...document.querySelectorAll(`.layer.${layer} canvas`)].find((c) => !c.closest('.navigator'));
+    const found = [...document.querySelectorAll(`.layer.${layer} canvas`)];
+    const canvas = found.find((one) => !one.closest('.navigator'));
     if (!canvas || !canvas.width) return false;
     const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
     for (let i = 0; i < data.length; i += 4) {
@@ -130,9 +131,9 @@ def test_the_address_restores_the_view(page: object, browser: object, served: st
     page.keyboard.press("Shift+ArrowRight")
     page.wait_for_timeout(1200)
     there = page.evaluate("location.hash")
-    again = page.context.new_page()
+    again = browser.new_page(viewport={"width": 1280, "height": 800})
     again.set_default_timeout(PATIENCE)
-    again.goto(served.split("?", maxsplit=1)[0] + there)
+    again.goto(served + there)
     again.get_by_text("20.0x").wait_for()
     view = json.loads(again.evaluate("decodeURIComponent(location.hash.slice(1))"))["view"]
     wanted = json.loads(page.evaluate("decodeURIComponent(location.hash.slice(1))"))["view"]
