@@ -22,6 +22,7 @@ from coverslip.store.values import (
     Prediction,
     Resume,
     Table,
+    ValueMap,
 )
 
 __all__ = [
@@ -48,5 +49,6 @@ __all__ = [
     "SlideStain",
     "StitchedMap",
     "Table",
+    "ValueMap",
     "fingerprint",
 ]

@@ -156,6 +156,35 @@ class LabelMap:
     mpp: float | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class ValueMap:
+    """Numbers in a coarse grid over the slide, e.g. nuclei per mm².
+
+    Attributes
+    ----------
+    values
+        float32, shape (k, h, w); NaN where there is nothing to say.
+    downsample
+        Level-0 pixels per cell.
+    names
+        Of the planes, with units.
+    origin
+        ``(x, y)`` of the map's corner in level-0 pixels.
+    mpp
+        Microns per pixel of level 0, or None.
+    """
+
+    values: NDArray[np.float32]
+    downsample: float
+    names: tuple[str, ...]
+    origin: tuple[float, float] = (0.0, 0.0)
+    mpp: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 3 or len(self.values) != len(self.names):
+            raise StoreError(f"a map {self.values.shape} does not have the planes {', '.join(self.names)}")
+
+
 @dataclass(frozen=True)
 class FeatureStream:
     """Features that come batch by batch and go to the disk as they come.

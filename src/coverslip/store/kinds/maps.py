@@ -15,17 +15,20 @@ import numpy as np
 from coverslip.core.errors import StoreError
 from coverslip.store.header import NAME, Header, damaged, read_header
 from coverslip.store.kinds.base import Kind
+from coverslip.store.kinds.value_maps import VALUES, read_values, write_values
 from coverslip.store.maps import MapStream, StitchedMap
-from coverslip.store.values import LabelMap
+from coverslip.store.values import LabelMap, ValueMap
 from coverslip.store.writing import remove
 from coverslip.tiles.mapfile import STATE
 
 CHUNK = 512
 
 
-def _write(paths: tuple[Path, ...], value: LabelMap, header: Header) -> None:
+def _write(paths: tuple[Path, ...], value: LabelMap | ValueMap, header: Header) -> None:
     import zarr
 
+    if isinstance(value, ValueMap):
+        return write_values(paths[0], value, header)
     group = zarr.create_group(store=paths[0], zarr_format=2)
     chunks = tuple(min(CHUNK, max(1, side)) for side in value.labels.shape)
     array = group.create_array(
@@ -45,6 +48,7 @@ def _write(paths: tuple[Path, ...], value: LabelMap, header: Header) -> None:
         "mpp": value.mpp,
     }
     group.attrs.update(about)
+    return None
 
 
 def _multiscale(value: LabelMap) -> dict[str, object]:
@@ -65,12 +69,14 @@ def _labels(value: LabelMap) -> dict[str, object]:
     return {"version": "0.4", "properties": [{"label-value": number, "name": name} for number, name in named]}
 
 
-def _read(paths: tuple[Path, ...], _header: Header) -> LabelMap | StitchedMap:
+def _read(paths: tuple[Path, ...], _header: Header) -> LabelMap | StitchedMap | ValueMap:
     import zarr
 
     try:
         group = zarr.open_group(paths[0], mode="r", zarr_format=2)
         attributes: dict[str, Any] = dict(group.attrs)
+        if VALUES in attributes:
+            return read_values(group, attributes)
         if "map" not in attributes:
             return StitchedMap.open(paths[0])
         about, mpp = attributes["map"], attributes["mpp"]
