@@ -18,6 +18,7 @@
     ├── StoreError (OSError)               a result on disk is missing, partial or of another version
     │   └── ExistsError (FileExistsError)  refused to overwrite silently
     ├── UsageError (ValueError)            an argument that cannot be served
+    ├── ConflictError (ValueError)         somebody else has changed what is to be changed
     ├── UnknownNameError (LookupError)     a name that no table holds
     └── MissingExtraError (ImportError)    an optional dependency is not installed
 
@@ -118,6 +119,10 @@ class ExistsError(StoreError, FileExistsError):
 
 class UsageError(CoverslipError, ValueError):
     """An argument that cannot be served."""
+
+
+class ConflictError(CoverslipError, ValueError):
+    """Somebody else, or another window, has changed what is to be changed."""
 
 
 class UnknownNameError(CoverslipError, LookupError):
