@@ -1,8 +1,9 @@
 """Kernels compiled by numba, for the few loops that no library has.
 
 Only modules named ``kernels`` import this one, and they are imported by the function that needs them: numba
-takes 0.2 s to load. Kernels hold no GIL. They are compiled once for a machine and kept beside their module
-or in the user's cache folder; where neither can be written they are compiled anew in each process.
+and a first kernel take half a second to load. Kernels hold no GIL. They are compiled once for a machine and
+kept beside their module or in the user's cache folder; where neither can be written they are compiled anew in
+each process.
 """
 
 from __future__ import annotations

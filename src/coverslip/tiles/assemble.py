@@ -21,7 +21,7 @@ from coverslip.tiles.plan import Plan, Window
 WHITE = 255
 
 MANY = 512
-"""From so many tiles on, copying past the cache is worth the 0.3 s that its compiled code takes to load."""
+"""From so many tiles on, copying past the cache is worth the 0.5 s that its compiled code takes to load."""
 
 
 Cut = Callable[[NDArray[np.uint8], NDArray[np.uint8], tuple[int, int], int], None]
