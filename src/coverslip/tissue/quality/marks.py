@@ -27,8 +27,11 @@ FLOOR_UM = 28.0
 NARROW_UM = 12.0
 """Likewise for the strokes of a fine pen, in ink too dense to be taken for a nucleus."""
 
-CIRCLES = 1536
-"""Pixels along the parts in which circles are sought."""
+CIRCLES = 2048
+"""Pixels along the parts in which circles are sought, by their centres."""
+
+CIRCLE_EDGE = 16
+"""Pixels around the largest circle of a part that blur and gradients of its line may touch."""
 
 LARGEST_UM = 1600.0
 """Bubbles have no larger radius than this."""
@@ -235,11 +238,12 @@ def circles(ring: NDArray[np.uint8], um: float) -> NDArray[np.bool_]:
 def _candidates(ring: NDArray[np.uint8], um: float) -> list[NDArray[np.float64]]:
     """Return circles (x, y, radius), sought in parts that overlap, so that memory stays bounded."""
     radius = round(LARGEST_UM / um)
+    margin = radius + CIRCLE_EDGE
     found: list[NDArray[np.float64]] = []
     for top in range(0, ring.shape[0], CIRCLES):
         for left in range(0, ring.shape[1], CIRCLES):
-            y, x = max(0, top - 2 * radius), max(0, left - 2 * radius)
-            part = ring[y : top + CIRCLES + 2 * radius, x : left + CIRCLES + 2 * radius]
+            y, x = max(0, top - margin), max(0, left - margin)
+            part = ring[y : top + CIRCLES + margin, x : left + CIRCLES + margin]
             if not part.any():
                 continue
             image = cv2.GaussianBlur(part * np.uint8(255), (0, 0), 1.5)
