@@ -1,0 +1,133 @@
+"""Fit the pixel classifiers that ship with Coverslip to phantoms.
+
+They serve phantoms only: tests and pictures of recipes that need a model of tissue. Slides of people need one
+that was fitted to theirs.
+
+    python benchmarks/phantom_pixels.py src/coverslip/models/pixels
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import shapely
+
+from coverslip.core import Box
+from coverslip.models.pixels import FEATURES, features_of, fit_pixels
+from coverslip.phantom import Phantom, PhantomSpec, make, write_slide
+from coverslip.pipeline import Pipeline
+from coverslip.pipeline.stages import StainStage, TilesStage, TissueStage
+from coverslip.pipeline.stages.classical import ClassicalNucleiStage
+from coverslip.slides import open_slide
+from coverslip.stain import estimate_background, fit
+
+SEEDS = range(1000, 1016)
+MPP = 2.0
+TISSUE = ("stroma", "nest", "gland", "necrosis", "fibrosis", "fat")
+PIXELS = 4000  # of each class and phantom
+
+
+def spec(seed: int) -> PhantomSpec:
+    """Return one of many unlike phantoms."""
+    rng = np.random.default_rng(seed)
+    grown = rng.random() < 0.35
+    shares = rng.dirichlet([1, 1, 1]) if grown else None
+    return PhantomSpec(
+        width=2400,
+        height=2000,
+        tissue_share=0.55,
+        holes=0.5,
+        tumour_share=0.0 if grown else rng.uniform(0.15, 0.6),
+        necrosis=rng.choice([0.0, 0.3]),
+        fibrosis=rng.choice([0.0, 0.3]),
+        fatty=rng.choice([0.0, 0.2]),
+        lymphocytes=rng.choice([1.0, 2.5]),
+        glandular=1.0 if grown else 0.6,
+        patterns=None if shares is None else tuple(shares / shares.sum()),
+    )
+
+
+def truth(phantom: Phantom, step: float) -> np.ndarray:
+    """Class of each pixel of size `step`, index into `TISSUE`; -1 for none."""
+    size = phantom.size
+    x, y = np.meshgrid(np.arange(0.5, size.width / step) * step, np.arange(0.5, size.height / step) * step)
+    flat = x.ravel(), y.ravel()
+
+    def inside(shape) -> np.ndarray:
+        shapely.prepare(shape)
+        return shapely.contains_xy(shape, *flat)
+
+    tissue = inside(phantom.truth.tissue.buffer(-8))
+    glands = shapely.union_all([shapely.Polygon(gland.exterior) for gland in phantom.truth.glands])
+    parts = np.where(phantom.truth.in_nest(*flat), 1, 0)
+    for number, shape in (
+        (2, glands),
+        (3, phantom.truth.necrosis),
+        (4, phantom.truth.fibrosis),
+        (5, phantom.truth.fat),
+    ):
+        parts[inside(shape)] = number
+    return np.where(tissue, parts, -1).reshape(x.shape)
+
+
+def sampled(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return features and classes of some pixels of a phantom."""
+    phantom = make(spec(seed), seed)
+    step = MPP / phantom.spec.mpp
+    rgb = phantom.render(Box(0, 0, *phantom.size), step)
+    stains = fit("macenko", rgb.reshape(-1, 3), estimate_background(rgb))
+    features, labels = features_of(rgb, MPP, stains), truth(phantom, step)
+    rng = np.random.default_rng(seed)
+    rows = [np.argwhere(labels == c) for c in range(len(TISSUE))]
+    rows = np.concatenate([r[rng.permutation(len(r))[:PIXELS]] for r in rows])
+    return features[rows[:, 0], rows[:, 1]], labels[rows[:, 0], rows[:, 1]]
+
+
+# ------------------------------------------------------------------ mitoses
+NUCLEI = ("haematoxylin_mean", "eccentricity", "area_um2", "solidity", "minor_um")
+
+
+def nuclei(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Dark nuclei of a phantom, measured, and whether each is in mitosis."""
+    from scipy.spatial import cKDTree
+
+    rng = np.random.default_rng(seed)
+    shape = {"width": 2000, "height": 1600, "tissue_share": 0.6, "holes": 0.0}
+    phantom = make(
+        PhantomSpec(**shape, tumour_share=0.6, mitoses=0.05, lymphocytes=rng.choice([1.0, 2.0])), seed
+    )
+    with TemporaryDirectory() as folder, open_slide(write_slide(phantom, Path(folder) / "a.svs")) as slide:
+        stages = (
+            TissueStage(),
+            TilesStage(size=512, min_tissue=0.01, quality=False, edge="pad"),
+            StainStage(),
+        )
+        found = Pipeline((*stages, ClassicalNucleiStage())).run(slide)["objects/classical-nuclei"]
+    mitoses = phantom.truth.mitoses()
+    away, _ = cKDTree(np.stack([mitoses["x"], mitoses["y"]], 1)).query(found.xy)
+    dark = found["haematoxylin_mean"] > np.quantile(found["haematoxylin_mean"], 0.5)
+    return np.stack([found[name] for name in NUCLEI], 1)[dark], (away < 5)[dark].astype(int)
+
+
+def main(folder: Path) -> None:
+    """Fit both models and write them into a folder."""
+    said = f"Fitted to phantoms of seeds {SEEDS.start} to {SEEDS.stop - 1}; for phantoms only."
+    wanted = {
+        "phantom-tissue": (TISSUE, sampled, SEEDS, FEATURES),
+        "phantom-mitoses": (("other", "mitosis"), nuclei, SEEDS[:8], NUCLEI),
+    }
+    for name, (classes, draw, seeds, columns) in wanted.items():
+        features, labels = (np.concatenate(part) for part in zip(*map(draw, seeds), strict=True))
+        mpp = MPP if draw is sampled else 0.5
+        model = fit_pixels(features, labels, classes=classes, name=name, mpp=mpp, columns=columns)
+        right = model.probabilities(features).argmax(axis=1) == labels
+        print(name, [round(right[labels == c].mean(), 3) for c in range(len(classes))], flush=True)
+        replace(model, description=said).save(folder / f"{name}.json")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,85 @@
+"""Tumour-infiltrating lymphocytes, in stroma and in tumour nests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from coverslip.core.errors import UsageError
+from coverslip.measure.interval import count_interval
+from coverslip.pipeline.areas import Regions
+from coverslip.pipeline.stage import NOTES, chosen
+from coverslip.slides import Slide
+from coverslip.store import Table
+
+
+@dataclass(frozen=True)
+class TilStage:
+    """Say how densely lymphocytes lie in the stroma of the tumour and in its nests.
+
+    As the TIL Working Group defines it (Salgado 2015; Hendry 2017): ``stromal_til_percent`` is the area of
+    tumour stroma that mononuclear cells cover, over the area of tumour stroma; nests, necrosis and what lies
+    beyond the invasive edge do not count. A cell covers its nucleus and `rim_um` around it. Beside it the
+    counts per mm² of stroma and of nests, with exact Poisson intervals (95 %, sampling alone).
+
+    Parameters
+    ----------
+    of
+        Name of the step that chose the lymphocytes.
+    regions
+        Name of the step that found stroma and nests, within the tumour.
+    stroma, nests
+        What these classes are called.
+    rim_um
+        Width of a lymphocyte's cytoplasm.
+    """
+
+    name: ClassVar[str] = "til"
+    version: ClassVar[int] = 1
+
+    of: str = "lymphocytes"
+    regions: str = "compartments"
+    stroma: tuple[str, ...] = ("stroma",)
+    nests: tuple[str, ...] = ("nest",)
+    rim_um: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.rim_um < 0:
+            raise UsageError(f"rim_um {self.rim_um!r} cannot be: expected 0 or more")
+
+    def reads(self) -> tuple[str, ...]:
+        """Return the keys of lymphocytes and regions."""
+        return (f"objects/{self.of}", f"objects/{self.regions}")
+
+    def writes(self) -> tuple[str, ...]:
+        """Return the key of the slide's numbers."""
+        return ("tables/til",)
+
+    def run(self, slide: Slide, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Count and measure."""
+        import shapely
+
+        mpp = slide.require_mpp()
+        cells, regions = (chosen(inputs, key).read() for key in self.reads())
+        row: dict[str, float] = {}
+        for name, classes in (("stroma", self.stroma), ("nests", self.nests)):
+            codes = [regions.classes.index(c) for c in classes if c in regions.classes]
+            shapes = regions.polygons[np.isin(regions.codes, codes)]
+            area = float(shapely.area(shapes).sum()) * mpp**2 / 1e6
+            inside = Regions(tuple(shapes)).points(cells.xy)
+            row |= {f"{name}_mm2": area, f"{name}_lymphocytes": float(inside.sum())}
+            dense = count_interval(int(inside.sum()), area) if area else None
+            for end in ("value", "low", "high"):
+                key = f"{name}_per_mm2" + ("" if end == "value" else f"_{end}")
+                row[key] = float("nan") if dense is None else getattr(dense, end)
+            if name == "stroma":
+                covered = shapely.union_all(shapely.buffer(cells.polygons[inside], self.rim_um / mpp))
+                covered = covered.area * mpp**2 / 1e6
+                row["stromal_til_percent"] = 100 * covered / area if area else float("nan")
+        notes = (
+            [] if row["stroma_mm2"] else ["there is no tumour stroma, so there is no share of lymphocytes"]
+        )
+        return {"tables/til": Table({k: np.array([v]) for k, v in row.items()}), NOTES: notes}
