@@ -17,6 +17,7 @@ PREDICTORS: dict[str, str] = {
     "classify/tiles": "coverslip.learn.classify.predict:predict_pictures",
     "classify/slide": "coverslip.learn.classify.predict:predict_pictures",
     "segment": "coverslip.learn.segment.predict:predict_pictures",
+    "detect": "coverslip.learn.detect.predict:predict_pictures",
 }
 """Task of a model's card → the function that applies it: ``predict(model, images, out, options)``.
 

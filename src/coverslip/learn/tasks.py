@@ -9,5 +9,7 @@ from __future__ import annotations
 TASKS: dict[str, str] = {
     "classify/slide": "coverslip.learn.classify.slide:SlideTask",
     "classify/tiles": "coverslip.learn.classify.tiles:TilesTask",
+    "classify/bags": "coverslip.learn.bags.task:BagsTask",
+    "detect": "coverslip.learn.detect.task:DetectTask",
     "segment": "coverslip.learn.segment.task:SegmentTask",
 }

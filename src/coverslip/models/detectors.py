@@ -94,7 +94,7 @@ def build_detector(spec: DetectorSpec, *, pretrained: bool = False) -> nn.Module
     -----
     Takes what torchvision's detectors take: a list of float pictures (3, h, w) from 0 to 1, and in training
     their targets. When it predicts, ``masks`` are (n, 1, 28, 28) probabilities within each box: whole
-    pictures per object would need gigabytes on a slide; `coverslip.learn.detect.outlines` draws them.
+    pictures per object would need gigabytes on a slide; `coverslip.learn.detect.objects` draws them.
     """
     try:
         from torchvision.models.detection import FasterRCNN, MaskRCNN

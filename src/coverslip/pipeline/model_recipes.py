@@ -15,7 +15,9 @@ from coverslip.pipeline.recipe import Recipe
 RECIPES: dict[str, str] = {
     "classify/tiles": "coverslip.pipeline.stages.classify:recipe_of_tiles",
     "classify/slide": "coverslip.pipeline.stages.classify:recipe_of_slide",
+    "classify/bags": "coverslip.pipeline.stages.aggregate:recipe_of_model",
     "segment": "coverslip.pipeline.stages.segment:recipe_of_model",
+    "detect": "coverslip.pipeline.stages.detect:recipe_of_model",
 }
 """Task of a model's card → the function that gives the recipe: ``recipe_of(model)`` returns the plain values
 that `Recipe.from_dict` takes. Nothing is imported before it is asked for."""

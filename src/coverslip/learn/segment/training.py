@@ -183,10 +183,11 @@ def _write_records(task: SegmentTask, run: Path, read: Read) -> None:
         partial.write_text(json.dumps(said, indent=1, ensure_ascii=False), encoding="utf-8")
     if not (run / "splits.json").exists():
         splits.save(run / "splits.json")
-    _write_cohort(cohort, run / "cohort.parquet")
+    write_cohort(cohort, run / "cohort.parquet")
 
 
-def _write_cohort(cohort: Cohort, path: Path) -> None:
+def write_cohort(cohort: Cohort, path: Path) -> None:
+    """Write the table as used."""
     import pyarrow as pa
     from pyarrow import parquet
 
