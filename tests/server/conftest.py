@@ -17,6 +17,7 @@ from fastapi.testclient import TestClient
 from coverslip.server import Library
 from coverslip.server.access import TokenDoor
 from coverslip.server.app import Site, make_app
+from coverslip.server.db import Database
 
 TOKEN = "t0ken"  # noqa: S105 - of a test
 
@@ -63,8 +64,16 @@ def library(slide_path: Path) -> Iterator[Library]:
 
 
 @pytest.fixture
-def client(library: Library) -> Iterator[TestClient]:
+def database(tmp_path: Path) -> Iterator[Database]:
+    """An empty database."""
+    made = Database(str(tmp_path / "people.sqlite"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(library: Library, database: Database) -> Iterator[TestClient]:
     """A browser that is logged in."""
-    app = make_app(Site(library, TokenDoor(TOKEN), hosts=frozenset({"testserver"})))
+    app = make_app(Site(library, database, TokenDoor(TOKEN), hosts=frozenset({"testserver"})))
     with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}, raise_server_exceptions=False) as made:
         yield made

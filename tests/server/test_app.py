@@ -14,6 +14,7 @@ from PIL import Image
 from coverslip.server import Library
 from coverslip.server.access import TokenDoor
 from coverslip.server.app import Site, make_app
+from coverslip.server.db import Database
 from coverslip.server.roles import ROLES, role_of
 from coverslip.server.routes import ROUTERS
 
@@ -77,9 +78,11 @@ def test_what_is_wrong_is_said(client: TestClient, address: str, status: int) ->
     assert "Traceback" not in answer.text
 
 
-def test_a_slide_that_went_while_it_was_viewed(tmp_path: Path, jpeg_slide: Callable[..., Path]) -> None:
+def test_a_slide_that_went_while_it_was_viewed(
+    tmp_path: Path, jpeg_slide: Callable[..., Path], database: Database
+) -> None:
     path = jpeg_slide(tmp_path / "a.tif", 600, 600)
-    app = make_app(Site(Library.of([str(path)]), TokenDoor("x"), hosts=None))
+    app = make_app(Site(Library.of([str(path)]), database, TokenDoor("x"), hosts=None))
     with TestClient(app, headers={"Authorization": "Bearer x"}) as client:
         path.unlink()
         answer = client.get("/api/slides/a")
@@ -94,8 +97,8 @@ def test_a_stranger_is_not_let_in(client: TestClient) -> None:
             assert client.get(address, headers={"Authorization": value}).status_code == 401
 
 
-def test_the_token_of_the_address_becomes_a_cookie(library: Library) -> None:
-    app = make_app(Site(library, TokenDoor("x"), hosts=frozenset({"testserver"})))
+def test_the_token_of_the_address_becomes_a_cookie(library: Library, database: Database) -> None:
+    app = make_app(Site(library, database, TokenDoor("x"), hosts=frozenset({"testserver"})))
     with TestClient(app) as client:
         answer = client.get("/?token=x&slide=a", follow_redirects=False)
         assert answer.status_code == 303
@@ -109,8 +112,8 @@ def test_another_host_name_is_refused(client: TestClient) -> None:
         assert client.get(address, headers={"Host": "evil.example"}).status_code == 421
 
 
-def test_every_route_is_listed_with_its_role(library: Library) -> None:
-    app = make_app(Site(library)).rest
+def test_every_route_is_listed_with_its_role(library: Library, database: Database) -> None:
+    app = make_app(Site(library, database)).rest
     routes = [*app.routes, *(route for router in ROUTERS for route in router.routes)]
     served = {
         (method, route.path)

@@ -20,6 +20,7 @@ from coverslip.pipeline import Recipe, run_recipe
 from coverslip.server import Library
 from coverslip.server.access import TokenDoor
 from coverslip.server.app import Site, make_app
+from coverslip.server.db import Database
 from coverslip.server.overlays.objects import TILE, Filter, ObjectIndex
 from coverslip.server.overlays.paint import SCALES, painted, scale
 from coverslip.slides import find_slides
@@ -69,8 +70,8 @@ def index(run: RunFolder) -> ObjectIndex:
 
 
 @pytest.fixture
-def viewed(run: RunFolder) -> Iterator[TestClient]:
-    app = make_app(Site(Library.of([str(run.path)]), TokenDoor("x"), hosts=None))
+def viewed(run: RunFolder, database: Database) -> Iterator[TestClient]:
+    app = make_app(Site(Library.of([str(run.path)]), database, TokenDoor("x"), hosts=None))
     with TestClient(app, headers={"Authorization": "Bearer x"}) as client:
         yield client
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from coverslip.cli.info import json_option
@@ -10,11 +12,12 @@ from coverslip.cli.info import json_option
 @click.command()
 @click.argument("places", nargs=-1, required=True, metavar="RUN|SLIDE…")
 @click.option("--mpp", help="Microns per pixel of level 0, over what the files say; or 20x.")
+@click.option("--db", metavar="URL", help="Where shapes and readings are kept; by default in the first run.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of this machine to listen at.")
 @click.option("--port", default=0, show_default="a free one", help="Port to listen at.")
 @click.option("--browser/--no-browser", default=True, help="Open the page in the browser.")
 @json_option
-def view(places: tuple[str, ...], mpp: str | None, host: str, port: int, **shown: bool) -> None:
+def view(places: tuple[str, ...], mpp: str | None, db: str | None, **how: Any) -> None:
     """Open runs, slides or folders of slides in a browser.
 
     The page is reached from this machine alone, with the token in the address that is printed.
@@ -25,17 +28,20 @@ def view(places: tuple[str, ...], mpp: str | None, host: str, port: int, **shown
 
     try:
         from coverslip.server.app import Site
+        from coverslip.server.db import Database
+        from coverslip.server.db.database import database_of
         from coverslip.server.serve import serve
     except ImportError as error:
         raise MissingExtraError.of(str(error.name), "server") from error
 
     def ready(url: str) -> None:
-        _announce(url, in_json=shown["in_json"])
-        if shown["browser"]:
+        _announce(url, in_json=how["in_json"])
+        if how["browser"]:
             click.launch(url)
 
     library = Library.of(places, mpp=None if mpp is None else parse_mpp(mpp))
-    serve(Site(library), host=host, port=port, ready=ready)
+    site = Site(library, Database(db or database_of(library)))
+    serve(site, host=how["host"], port=how["port"], ready=ready)
 
 
 def _announce(url: str, *, in_json: bool) -> None:

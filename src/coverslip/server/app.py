@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from coverslip._version import __version__
 from coverslip.core.errors import CoverslipError
 from coverslip.server.access import COOKIE, LOOPBACK, Door, TokenDoor, host_is_known, token_of
+from coverslip.server.db import Database
 from coverslip.server.errors import ENTRY
 from coverslip.server.library import Library
 from coverslip.server.overlays.gather import Overlays
@@ -37,6 +38,8 @@ class Site:
     ----------
     library
         The slides.
+    database
+        Shapes, readings and the record of who did what.
     door
         Knows who asks.
     hosts
@@ -46,6 +49,7 @@ class Site:
     """
 
     library: Library
+    database: Database
     door: Door = field(default_factory=TokenDoor)
     hosts: frozenset[str] | None = LOOPBACK
     threads: int = 2
@@ -60,7 +64,7 @@ def make_app(site: Site) -> TileRoute:
     service = TileService(site.library, threads=site.threads)
     app = FastAPI(
         title="Coverslip", version=__version__, docs_url=None, redoc_url=None,
-        openapi_url="/api/openapi.json", lifespan=_closing(service),
+        openapi_url="/api/openapi.json", lifespan=_closing(service, site.database),
     )  # fmt: skip
     app.state.site, app.state.service = site, service
     app.state.overlays = Overlays(site.library)
@@ -72,13 +76,14 @@ def make_app(site: Site) -> TileRoute:
     return TileRoute(service, site.door, site.hosts, app)
 
 
-def _closing(service: TileService) -> Callable[[Any], Any]:
+def _closing(service: TileService, database: Database) -> Callable[[Any], Any]:
     from contextlib import asynccontextmanager
 
     @asynccontextmanager
     async def lifespan(_app: Any) -> Any:
         yield
         service.close()
+        database.close()
 
     return lifespan
 

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import unquote
 
-from coverslip.core.errors import CoverslipError, SlideError, UnknownNameError, UsageError
+from coverslip.core.errors import ConflictError, CoverslipError, SlideError, UnknownNameError, UsageError
 from coverslip.server.access import Door, host_is_known
 from coverslip.server.cache import WeighedCache
 from coverslip.server.errors import ENTRY, problem
@@ -129,7 +129,7 @@ class TileRoute:
 
 
 def status_of(error: CoverslipError) -> int:
-    """Return the HTTP status of an error: 404 for what is not there, 410 for what has gone, 422 for the rest.
+    """Return the HTTP status: 404 not there, 409 changed by somebody else, 410 gone, 422 unreadable.
 
     Examples
     --------
@@ -138,6 +138,8 @@ def status_of(error: CoverslipError) -> int:
     """
     if isinstance(error, (UnknownNameError, UsageError)):
         return 404
+    if isinstance(error, ConflictError):
+        return 409
     if isinstance(error, FileNotFoundError):
         return 410
     return 422 if isinstance(error, SlideError) else 400

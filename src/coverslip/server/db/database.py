@@ -8,8 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from coverslip.core.errors import StoreError, UsageError
+from coverslip.server.library import Library
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+NAME = "people.sqlite"
+"""File of a run in which people leave shapes and readings."""
+
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000")
 
 
@@ -96,6 +100,19 @@ class Database:
         with self.engine.begin() as connection:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+
+def database_of(library: Library) -> str:
+    """Return where shapes and readings are kept when nobody says: in the first run, else at home.
+
+    The user's folder is that of the XDG convention, ``~/.local/share/coverslip``.
+    """
+    for entry in library.entries.values():
+        if entry.run is not None:
+            return str(entry.run.path / NAME)
+    folder = Path.home() / ".local" / "share" / "coverslip"
+    folder.mkdir(parents=True, exist_ok=True)
+    return str(folder / NAME)
 
 
 def as_url(url: str) -> str:

@@ -8,6 +8,7 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coverslip.core.errors import StoreError, UnknownNameError
 from coverslip.server.library import Entry, Library
@@ -122,6 +123,19 @@ class Overlays:
         tiles = entry.run.get(slide, "tiles")
         return [placed(one, tiles) for one in found[:limit]]
 
+    def suggestion(self, slide: str) -> dict[str, Any] | None:
+        """Return what a model of the run says of the slide as a whole, and all that a reader must know of it.
+
+        None when the run holds no prediction of slides.
+        """
+        entry = self._library.entry(slide)
+        for key in () if entry.run is None else entry.run.keys(None):
+            if key.startswith("predictions/"):
+                found = said_of(entry.run, key, slide)
+                if found is not None:
+                    return found
+        return None
+
     # ------------------------------------------------------------------ opening
     def _run(self, slide: str, key: str) -> tuple[RunFolder, str]:
         entry: Entry = self._library.entry(slide)
@@ -147,16 +161,47 @@ class Overlays:
         return made
 
 
+def chances_of(table: Any) -> dict[str, NDArray[np.float64]]:
+    """Return the probabilities of a prediction by class: its columns ``p_…`` or ``probability_…``."""
+    found = {}
+    for name, values in table.columns.items():
+        prefix, _, label = name.partition("_")
+        if prefix in ("p", "probability") and label:
+            found[label] = np.asarray(values, float)
+    return found
+
+
+def said_of(run: RunFolder, key: str, slide: str) -> dict[str, Any] | None:
+    """Return the row of a slide in a prediction of slides, with the model that made it; None without one."""
+    table = run.get(None, key)
+    names = [str(name) for name in table.columns.get("slide", ())]
+    if slide not in names:
+        return None
+    row = names.index(slide)
+    chances = {
+        name: float(values[row]) for name, values in chances_of(table).items() if np.isfinite(values[row])
+    }
+    if not chances:
+        return None
+    made = run.provenance(None, key)
+    label = max(chances, key=lambda one: chances[one])
+    return {
+        "label": label,
+        "confidence": chances[label],
+        "probabilities": chances,
+        "target": key.partition("/")[2],
+        "model": made.to_dict(),
+        "notes": dict(table.notes),
+        "use": "for research use only",
+    }
+
+
 def ranked(prediction: Any, name: str) -> list[dict[str, Any]]:
     """Return the rows of a prediction by suspicion: probability of the likeliest class that is no routine.
 
-    A prediction without probabilities (``p_<class>`` columns) says nothing here.
+    A prediction without probabilities says nothing here.
     """
-    columns = {
-        column.removeprefix("p_"): np.asarray(values, float)
-        for column, values in prediction.columns.items()
-        if column.startswith("p_")
-    }
+    columns = chances_of(prediction)
     telling = {label: values for label, values in columns.items() if label.lower() not in ROUTINE}
     if not telling:
         return []

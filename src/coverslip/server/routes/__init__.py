@@ -1,5 +1,5 @@
 """The routes, by what they are about. Each is listed with its role in `coverslip.server.roles`."""
 
-from coverslip.server.routes import docs, overlays, slides
+from coverslip.server.routes import docs, overlays, readings, shapes, slides
 
-ROUTERS = (docs.router, slides.router, overlays.router)
+ROUTERS = (docs.router, slides.router, shapes.router, readings.router, overlays.router)

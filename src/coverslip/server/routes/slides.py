@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from coverslip.core import Box
 from coverslip.core.errors import UsageError
-from coverslip.server.app_state import service_of
+from coverslip.server.app_state import person_of, record_of, service_of
 from coverslip.server.library import Entry
 from coverslip.server.pyramid import jpeg
 from coverslip.server.shown import Shown
@@ -44,6 +44,7 @@ def slide_facts(request: Request, slide: str) -> dict[str, Any]:
     bottom edge. ``mpp`` is null where neither file nor user states one.
     """
     with service_of(request).library.use(slide) as pyramid:
+        record_of(request).note(person_of(request).name, "see", slide)
         opened = pyramid.slide
         return {
             "id": slide,

@@ -1,0 +1,87 @@
+"""Read first, then reveal; and the record of who did what."""
+
+# FastAPI reads the annotations of these functions at run time, so they are no strings
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict
+
+from coverslip.core.errors import UnknownNameError
+from coverslip.server.app_state import overlays_of, person_of, readings_of, record_of, service_of
+
+router = APIRouter(prefix="/api", tags=["second opinion"])
+
+
+class Finding(BaseModel):
+    """What a reader found alone."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    label: str
+    confidence: float | None = None
+    note: str = ""
+
+
+class Decision(BaseModel):
+    """What a reader makes of the model's suggestion."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: str
+    reason: str = ""
+
+
+@router.post("/slides/{slide}/readings", status_code=201)
+def open_reading(request: Request, slide: str) -> dict[str, Any]:
+    """Begin a reading of a slide; one that you have not ended goes on."""
+    service_of(request).library.entry(slide)
+    return readings_of(request).open(person_of(request), slide).to_dict()
+
+
+@router.get("/readings/{reading}")
+def reading_of(request: Request, reading: str) -> dict[str, Any]:
+    """Return a reading of yours."""
+    return readings_of(request).get(person_of(request), reading).to_dict()
+
+
+@router.put("/readings/{reading}/finding")
+def lock(request: Request, reading: str, finding: Finding) -> dict[str, Any]:
+    """Lock your own finding: hashed and timed, it can no longer be changed."""
+    return readings_of(request).lock(person_of(request), reading, finding.model_dump()).to_dict()
+
+
+@router.post("/readings/{reading}/reveal")
+def reveal(request: Request, reading: str) -> dict[str, Any]:
+    """Show what the model says; 409 until your own finding is locked."""
+    mine = readings_of(request).get(person_of(request), reading)
+    if mine.locked is None:
+        return (
+            readings_of(request).reveal(person_of(request), reading, {}).to_dict()
+        )  # refuses, with the mend
+    suggestion = overlays_of(request).suggestion(mine.slide)
+    if suggestion is None:
+        raise UnknownNameError(f"no model spoke of {mine.slide}", mend="run a classifier on it first")
+    return readings_of(request).reveal(person_of(request), reading, suggestion).to_dict()
+
+
+@router.put("/readings/{reading}/decision")
+def decide(request: Request, reading: str, decision: Decision) -> dict[str, Any]:
+    """Agree, disagree or override; the last two with a reason."""
+    readings = readings_of(request)
+    return readings.decide(person_of(request), reading, decision.decision, decision.reason).to_dict()
+
+
+@router.get("/study.csv", response_class=Response)
+def study(request: Request) -> Response:
+    """Export all readings, a row each: own finding, suggestion, decision, times."""
+    headers = {"Content-Disposition": 'attachment; filename="study.csv"'}
+    return Response(readings_of(request).study(), media_type="text/csv", headers=headers)
+
+
+@router.get("/record")
+def record(
+    request: Request, after: int = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000
+) -> dict[str, Any]:
+    """Return who did what, oldest first, and the first line that was tampered with, if any."""
+    kept = record_of(request)
+    return {"lines": kept.lines(after=after, limit=limit), "first_break": kept.first_break()}
