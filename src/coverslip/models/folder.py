@@ -170,8 +170,13 @@ class ModelFolder:
                 f"{self.path / WEIGHTS} cannot be read as safetensors: {error}", mend="copy it anew"
             ) from error
 
-    def into(self, network: torch.nn.Module) -> torch.nn.Module:
+    def into(self, network: torch.nn.Module, *, ignore: str | None = None) -> torch.nn.Module:
         """Put the weights into `network` and return it, ready to infer.
+
+        Parameters
+        ----------
+        ignore
+            Prefix of weights that are not the network's.
 
         Raises
         ------
@@ -179,6 +184,8 @@ class ModelFolder:
             When names or shapes of the tensors are not those of the network.
         """
         state, wanted = self.state(), network.state_dict()
+        if ignore is not None:
+            state = {name: value for name, value in state.items() if not name.startswith(ignore)}
         wrong = sorted(
             name for name in wanted.keys() | state.keys()
             if name not in wanted or name not in state or wanted[name].shape != state[name].shape

@@ -21,6 +21,9 @@ VIEWS = 8
 
 BATCH = 64
 
+AGGREGATION = "votes."
+"""Prefix of weights in a model folder that are of its aggregation, not of the network."""
+
 RGB = NDArray[np.uint8]
 
 
@@ -120,7 +123,8 @@ class PictureClassifier:
                 f"{model.path} is a model for {card.task}, not a classifier of pictures",
                 mend="give a model that was trained with method tiles or slide",
             )
-        network = model.into(build_classifier(card.architecture, len(card.classes), card.parameters))
+        built = build_classifier(card.architecture, len(card.classes), card.parameters)
+        network = model.into(built, ignore=AGGREGATION)
         return cls(network, card, device=device, threads=threads, precision=precision)
 
     @property

@@ -129,12 +129,15 @@ class TileSet:
         rows = np.concatenate([fold.test for fold in self.splits.folds])
         numbers = np.concatenate([np.full(len(f.test), k) for k, f in enumerate(self.splits.folds)])
         return {
-            "tile": self.cohort.ids[rows],
-            "patient": self.cohort.column("source")[rows],
+            **self._ids(rows),
             "fold": numbers.astype(np.int64),
             "truth": np.array(self.classes)[self.codes[rows]],
             **probability_columns(self.classes, np.concatenate(said)),
         }
+
+    def _ids(self, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Return what names rows in predictions; what no split cuts stands as patient."""
+        return {"tile": self.cohort.ids[rows], "patient": self.cohort.column("source")[rows]}
 
     def _final(self, gathered: Gathered, models: Path, metrics: dict[str, Any], listen: Listen) -> None:
         """Keep one model: learned anew from all rows, or the first fold's."""

@@ -8,20 +8,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from coverslip.cohort import Rows, Target
+from coverslip.cohort import Cohort, Rows, Target
 from coverslip.core import as_mpp
 from coverslip.core.errors import UsageError
 from coverslip.learn.classify.augment import AugmentSpec
+from coverslip.learn.classify.cut import CutSpec
 from coverslip.learn.classify.learner import Learner, scale_of
 from coverslip.learn.classify.module import LossSpec
 from coverslip.learn.classify.specs import NetworkSpec, SplitBy, target_of
+from coverslip.learn.classify.vote_fit import VotesSpec
 from coverslip.learn.fit import FitSpec
 from coverslip.learn.task import Plan, Trained
 from coverslip.learn.told import Listen, silent
 from coverslip.models.folder import FolderCard
-from coverslip.models.picture_classifier import VIEWS
+from coverslip.models.slide_classifier import votes_card
 
 if TYPE_CHECKING:
+    from coverslip.learn.classify.slide_tiles import SlideTiles
     from coverslip.learn.classify.tile_set import TileSet
 
 FIT = FitSpec(epochs=40, batch_size=32, lr=2e-3, ema=0.99)
@@ -38,11 +41,16 @@ class TilesTask:
     target
         The column to predict, or ``{column, kind, classes}``.
     size
-        Side in pixels of the network's input.
+        Side in pixels of the network's input, and of tiles cut from slides.
     mpp
-        Microns per pixel of a tile set's pictures as they are stored; None where nobody knows.
+        Microns per pixel of tiles cut from slides; of a tile set at `size`, None where nobody knows.
+    labels_per
+        Whether labels of slides describe a ``case`` (all its slides agree) or a ``slide``.
+    tiles, votes
+        Of slides: which tiles teach (`CutSpec`), and how the slide follows from them (`VotesSpec`).
     views
-        Turns and mirrors of a picture over which a prediction is averaged: 1, 2, 4 or 8.
+        Turns and mirrors of a picture over which a prediction is averaged: 1, 2, 4 or 8; by default 8 of a
+        tile set, 1 of slides.
     network, loss, augment, fit, split
         See `NetworkSpec`, `LossSpec`, `AugmentSpec`, `FitSpec`, `SplitBy`.
     final
@@ -58,7 +66,10 @@ class TilesTask:
     target: str | Target
     size: int = 128
     mpp: float | None = None
-    views: Literal[1, 2, 4, 8] = 8
+    labels_per: Literal["case", "slide"] = "case"
+    tiles: CutSpec = field(default_factory=CutSpec)
+    votes: VotesSpec = field(default_factory=VotesSpec)
+    views: Literal[1, 2, 4, 8] | None = None
     network: NetworkSpec = field(default_factory=NetworkSpec)
     loss: LossSpec = field(default_factory=LossSpec)
     augment: AugmentSpec = field(default_factory=AugmentSpec)
@@ -73,8 +84,6 @@ class TilesTask:
             raise UsageError(f"size {self.size} cannot be: expected 16 to 4096 pixels")
         if self.mpp is not None:
             as_mpp(self.mpp)
-        if VIEWS % self.views:
-            raise UsageError(f"views {self.views} cannot be: expected 1, 2, 4 or 8")
         target_of(self.target)
 
     @cached_property
@@ -93,10 +102,11 @@ class TilesTask:
         read.plan()
         return read.train(run, listen=listen)
 
-    def _read(self) -> TileSet:
+    def _read(self) -> TileSet | SlideTiles:
+        from coverslip.learn.classify.slide_tiles import SlideTiles
         from coverslip.learn.classify.tile_set import TileSet
 
-        return TileSet.read(self)
+        return SlideTiles.read(self) if is_slide_table(self.cohort) else TileSet.read(self)
 
     # ------------------------------------------------------------------ what its readers share
     def learner(self, classes: tuple[str, ...], cohort: Rows) -> Learner:
@@ -111,11 +121,18 @@ class TilesTask:
             tile_px=self.size,
             stain=self.stain,
             licence=self.licence,
-            preprocessing={"views": self.views, "resize": "fit", "precision": self.fit.precision},
+            preprocessing=self._preprocessing(of_slides=isinstance(cohort, Cohort)),
             trained_on={"cohort": Path(cohort.name).name, "digest": cohort.digest, "rows": len(cohort)},
             **scale_of(self.network.name),
         )
         return Learner(network=self.network, loss=self.loss, augment=self.augment, fit=self.fit, card=card)
+
+    def _preprocessing(self, *, of_slides: bool) -> dict[str, Any]:
+        views = self.views or (1 if of_slides else 8)
+        said: dict[str, Any] = {"views": views, "resize": "fit", "precision": self.fit.precision}
+        if of_slides:
+            said |= {"tiles": self.tiles.recipe, "votes": votes_card(self.votes.rule, self.votes.top)}
+        return said
 
     def facts(self, weights: dict[str, int], folds: int) -> dict[str, str]:
         """Return what a plan says of network and loop."""
