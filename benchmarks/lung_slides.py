@@ -9,8 +9,8 @@ tumour slides an island of adenocarcinoma or squamous carcinoma of 1 to 20 % of 
 written as GeoJSON. Training slides hold sources of lc25000_lung_train.zip alone (the 12 that choose the epoch
 others than the 48 that train), test slides those of lc25000_lung_val.zip.
 
-What learns: method `tiles` sees the outlines, as annotators drew them for CAMELYON (tumour is tumour, the rest
-of a tumour slide and the whole of a normal one are normal), method `slide` the label of the slide alone.
+What learns: method `tiles` sees the outlines, as annotators drew them for CAMELYON (tumour is tumour, the
+rest of a tumour slide and the whole of a normal one are normal), method `slide` the label of the slide alone.
 """
 
 from __future__ import annotations
