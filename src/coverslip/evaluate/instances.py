@@ -80,13 +80,26 @@ def overlap(truth: Labels, predicted: Labels) -> Overlap:
             raise UsageError(f"the {name} has negative labels", mend="0 is background, objects are 1 and up")
     if truth.shape != predicted.shape:
         raise UsageError(f"the truth is {truth.shape} but the prediction {predicted.shape} pixels (h, w)")
-    of_truth, rows, truths = np.unique(truth, return_inverse=True, return_counts=True)
-    of_predicted, columns, predictions = np.unique(predicted, return_inverse=True, return_counts=True)
-    key, shared = np.unique(rows.ravel() * len(of_predicted) + columns.ravel(), return_counts=True)
-    pairs = np.stack(np.divmod(key, len(of_predicted)), axis=1)
-    real = (of_truth[pairs[:, 0]] > 0) & (of_predicted[pairs[:, 1]] > 0)
-    skip = np.array([(of_truth == 0).any(), (of_predicted == 0).any()], np.int64)
-    return Overlap(truths[of_truth > 0], predictions[of_predicted > 0], pairs[real] - skip, shared[real])
+    rows, of_truth = _numbered(truth)
+    columns, of_predicted = _numbered(predicted)
+    both = (rows >= 0) & (columns >= 0)
+    key = rows[both] * max(1, len(of_predicted)) + columns[both]
+    key, shared = np.unique(key, return_counts=True)
+    pairs = np.stack(np.divmod(key, max(1, len(of_predicted))), axis=1)
+    return Overlap(of_truth, of_predicted, pairs, shared.astype(np.int64))
+
+
+def _numbered(labels: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return each pixel's object as a number from 0 on, -1 for background, and the pixels of each object."""
+    flat = labels.ravel()
+    if flat.size and int(flat.max()) > 4 * flat.size:  # numbers far apart: counting them all would take room
+        flat = np.unique(flat, return_inverse=True)[1] + int(flat.min() > 0)
+    flat = flat.astype(np.int64)
+    areas = np.bincount(flat, minlength=1)
+    there = areas > 0
+    there[0] = False
+    number = np.where(there, np.cumsum(there) - 1, -1)
+    return number[flat], areas[there]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from coverslip.learn.nuclei.augment import Picture, crop, recolour
 from coverslip.learn.nuclei.losses import Truth
 from coverslip.learn.nuclei.targets import Target, target
-from coverslip.models.nuclei.network import GRID
+from coverslip.models.nuclei.layout import GRID
 
 SHARES = {"histology": 0.50, "fluorescence": 0.42, "brightfield": 0.08}
 """How often a crop is of each kind of picture."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.learn.nuclei import kernels
-from coverslip.models.nuclei.network import GRID, RAYS
+from coverslip.models.nuclei.layout import GRID, RAYS
 
 USUAL_AREA = 380.0
 """Pixels of a nucleus whose pixels count once; those of smaller nuclei count more, of larger ones less."""

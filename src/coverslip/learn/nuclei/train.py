@@ -41,7 +41,7 @@ class Schedule:
     """
 
     steps: int = 4000
-    count: int = 12
+    count: int = 8
     size: int = 192
     rate: float = 1.5e-3
     warm: int = 100
@@ -49,7 +49,7 @@ class Schedule:
     weight_decay: float = 0.02
     average: float = 0.998
     seed: int = 0
-    every: int = 100
+    every: int = 25
 
     def factor(self, step: int) -> float:
         """Return the share of the rate at `step`."""

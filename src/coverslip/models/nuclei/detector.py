@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from coverslip.core.errors import MissingExtraError, UsageError
 from coverslip.models.folder import ModelFolder
-from coverslip.models.nuclei.intensity import scaled
+from coverslip.models.nuclei.intensity import resized, scaled
+from coverslip.models.nuclei.layout import GRID, STRIDE
 from coverslip.models.nuclei.reading import Found, Maps, Reading, read
+from coverslip.models.nuclei.views import EDGE, judged
 
 if TYPE_CHECKING:
     import torch
@@ -48,16 +50,18 @@ class Detector(Protocol):
     diameter: float
     margin: int
 
-    def find(self, pixels: NDArray[np.floating], between: tuple[float, float]) -> Found:
-        """Find nuclei.
+    def find(self, pixels: NDArray[np.float32], between: tuple[float, float], scale: float = 1.0) -> Found:
+        """Find nuclei; they come in the pixels given.
 
         Parameters
         ----------
         pixels
-            float (h, w, 3), any size.
+            float32 (h, w, 3), any size.
         between
             The intensities that count as 0 and 1, from `coverslip.models.nuclei.intensity.levels` of the
             whole picture or slide.
+        scale
+            By what factor the pixels are to be resized before they are judged.
         """
         ...
 
@@ -74,6 +78,8 @@ class NucleiNetworkDetector:
         How its maps become nuclei.
     precision
         ``"bf16"`` is several times as fast as ``"f32"`` where the processor has instructions for it.
+    views
+        1, or 4: each picture is judged as it is and mirrored, and the maps are averaged.
     """
 
     network: torch.nn.Module
@@ -82,34 +88,43 @@ class NucleiNetworkDetector:
     diameter: float
     digest: str
     precision: Precision = "bf16"
+    views: int = 1
     margin: int = MARGIN
 
-    def find(self, pixels: NDArray[np.floating], between: tuple[float, float]) -> Found:
+    def find(self, pixels: NDArray[np.float32], between: tuple[float, float], scale: float = 1.0) -> Found:
         """Find nuclei; see `Detector`."""
-        return read(self.maps(scaled(np.asarray(pixels, np.float32), between)), self.reading)
+        maps = self.maps(resized(scaled(pixels, between), scale))
+        return read(maps, self.reading, (pixels.shape[0], pixels.shape[1]))
 
     def maps(self, pixels: NDArray[np.float32]) -> Maps:
         """Judge every pixel of a picture (h, w, 3) whose levels are set."""
         import cv2
-        import torch
-
-        from coverslip.models.nuclei import network as net
 
         height, width = pixels.shape[:2]
-        down, right = -height % net.STRIDE, -width % net.STRIDE
-        if down or right:
-            pixels = cv2.copyMakeBorder(pixels, 0, down, 0, right, cv2.BORDER_REFLECT_101)
-        batch = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
+        edge = EDGE if self.views > 1 else 0
+        down, right = -height % STRIDE, -width % STRIDE
+        sides = (edge, edge + down + 1, edge, edge + right + 1)
+        whole = np.asarray(cv2.copyMakeBorder(pixels, *sides, cv2.BORDER_REFLECT_101), np.float32)
+        planes, radii = judged(whole, self._look, self.views)
+        inner = planes[:, edge : edge + height, edge : edge + width]
+        start, rows, columns = edge // GRID, -(-height // GRID), -(-width // GRID)
+        grid = radii[start : start + rows, start : start + columns]
+        return Maps(np.ascontiguousarray(inner[0]), np.ascontiguousarray(inner[2]), grid, GRID)
+
+    def _look(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        import torch
+
+        from coverslip.models.nuclei.network import radii
+
+        batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
             outputs = self.network(batch)
-            planes = torch.sigmoid(outputs.planes[0].float())[:, :height, :width].numpy()
-            grid = outputs.stars[0].permute(1, 2, 0)[: -(-height // net.GRID), : -(-width // net.GRID)]
-            radii = net.radii(grid).numpy()
-        return Maps(planes[0], planes[2], radii, net.GRID)
+            planes = torch.sigmoid(outputs.planes[0].float()).numpy()
+            return planes, radii(outputs.stars[0].permute(1, 2, 0)).numpy()
 
 
 def load_nuclei(
-    folder: str | os.PathLike[str] | None = None, *, precision: Precision = "bf16"
+    folder: str | os.PathLike[str] | None = None, *, precision: Precision = "bf16", views: int = 1
 ) -> NucleiNetworkDetector:
     """Load the nuclei model: the one that ships, or one in a model folder.
 
@@ -124,11 +139,13 @@ def load_nuclei(
     """
     if precision not in ("f32", "bf16"):
         raise UsageError(f"precision {precision!r} is unknown", mend="give f32 or bf16")
-    return _loaded(str(SHIPPED if folder is None else folder), precision)
+    if views not in (1, 4):
+        raise UsageError(f"{views} views are not offered", mend="give 1 or 4")
+    return replace(_loaded(str(SHIPPED if folder is None else folder)), precision=precision, views=views)
 
 
 @cache
-def _loaded(folder: str, precision: Precision) -> NucleiNetworkDetector:
+def _loaded(folder: str) -> NucleiNetworkDetector:
     model = ModelFolder.load(folder)
     card = model.card
     if card.task != TASK or card.mpp is None:
@@ -147,7 +164,6 @@ def _loaded(folder: str, precision: Precision) -> NucleiNetworkDetector:
         mpp=card.mpp,
         diameter=float(card.preprocessing["diameter"]),
         digest=model.digest,
-        precision=precision,
     )
 
 

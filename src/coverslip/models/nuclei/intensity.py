@@ -38,6 +38,18 @@ def scaled(picture: NDArray[np.float32], between: tuple[float, float]) -> NDArra
     return np.clip((picture - np.float32(low)) * np.float32(1 / (high - low)), -0.5, 1.5)
 
 
+def resized(pixels: NDArray[np.float32], scale: float) -> NDArray[np.float32]:
+    """Return a picture (h, w, 3) with `scale` times as many pixels a side, at least 8."""
+    import cv2
+
+    height, width = pixels.shape[:2]
+    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    if size == (width, height):
+        return pixels
+    flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(pixels, size, interpolation=flags), np.float32)
+
+
 def _step(picture: NDArray[np.float32]) -> int:
     """Return every how many pixels are enough: about a million of any picture."""
     return max(1, int(np.sqrt(picture.shape[0] * picture.shape[1] / 1e6)))

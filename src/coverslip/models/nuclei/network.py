@@ -16,14 +16,10 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional
 
-RAYS = 32
-"""Directions of a star, counter-clockwise in the mathematical sense of (x, y), from (1, 0)."""
+from coverslip.models.nuclei.layout import PLANES, RAYS
 
-GRID = 2
-"""Pixels between the grid points at which stars are drawn."""
-
-STRIDE = 16
-"""Height and width of the input must be multiples of it."""
+WIDTHS = (16, 48, 96, 192, 192)
+"""Channels at strides 1, 2, 4, 8 and 16."""
 
 UNIT = 8.0
 """Pixels that an output of one means, for radii and for the way to the centre."""
@@ -101,7 +97,7 @@ class NucleiNetwork(nn.Module):
     ((1, 3, 32, 48), (1, 34, 16, 24))
     """
 
-    def __init__(self, widths: tuple[int, int, int, int, int] = (16, 48, 96, 192, 192)) -> None:
+    def __init__(self, widths: tuple[int, int, int, int, int] = WIDTHS) -> None:
         super().__init__()
         a, b, c, d, e = widths
         self.stem = _convolve(3, a)
@@ -113,7 +109,7 @@ class NucleiNetwork(nn.Module):
         self.up4, self.mix4 = Widen(d, c), Residual(c)
         self.up2, self.mix2 = Widen(c, b), Residual(b)
         self.up1, self.mix1 = Widen(b, a), _convolve(a, 24)
-        self.planes = nn.Conv2d(24, 3, 1)
+        self.planes = nn.Conv2d(24, PLANES, 1)
         self.stars = nn.Sequential(_convolve(b, 64), nn.Conv2d(64, RAYS + 2, 1))
 
     def forward(self, x: Tensor) -> Outputs:

@@ -12,7 +12,7 @@ from coverslip.core.errors import UsageError
 from coverslip.models.nuclei.detector import Detector
 from coverslip.models.nuclei.intensity import levels
 from coverslip.models.nuclei.reading import Found
-from coverslip.models.nuclei.scale import resized, scale_of
+from coverslip.models.nuclei.scale import scale_of
 
 CORE = 1024
 """Pixels of a side of the pieces in which large pictures are judged."""
@@ -60,36 +60,32 @@ def nuclei_of_picture(
     """
     pixels = as_colour(picture)
     scale = scale_of(detector, pixels) if mpp is None else mpp / detector.mpp
-    between = levels(pixels)
-    large = resized(pixels, scale)
-    labels = np.zeros(large.shape[:2], np.int32)
+    labels = np.zeros(pixels.shape[:2], np.int32)
     scores: list[NDArray[np.float32]] = []
-    count = 0
-    for found, (top, left) in owned(detector, large, between):
+    for found, (top, left) in owned(detector, pixels, scale):
         there = labels[top : top + found.labels.shape[0], left : left + found.labels.shape[1]]
         free = (found.labels > 0) & (there == 0)
-        there[free] = found.labels[free] + count
+        there[free] = found.labels[free] + sum(map(len, scores))
         scores.append(found.scores)
-        count += len(found)
-    return _as_given(labels, np.concatenate(scores), pixels.shape[:2], scale)
+    return _seen(labels, np.concatenate(scores), scale)
 
 
 def owned(
-    detector: Detector, pixels: NDArray[np.float32], between: tuple[float, float]
+    detector: Detector, pixels: NDArray[np.float32], scale: float
 ) -> Iterator[tuple[Found, tuple[int, int]]]:
     """Judge a picture piece by piece; yield each piece's own nuclei, and (row, column) of its first pixel.
 
-    A piece is seen with `detector.margin` pixels around it and owns the nuclei whose centre lies on it.
+    A piece is seen with the detector's margin around it and owns the nuclei whose centre lies on it.
     """
-    height, width = pixels.shape[:2]
-    margin = detector.margin
-    for top in range(0, height, CORE):
-        for left in range(0, width, CORE):
+    between = levels(pixels)
+    core, margin = round(CORE / scale), round(detector.margin / scale)
+    for top in range(0, pixels.shape[0], core):
+        for left in range(0, pixels.shape[1], core):
             low, near = max(0, top - margin), max(0, left - margin)
-            piece = pixels[low : top + CORE + margin, near : left + CORE + margin]
-            found = detector.find(piece, between)
-            x, y = found.stars[:, 0] + near, found.stars[:, 1] + low
-            own = (x >= left) & (x < left + CORE) & (y >= top) & (y < top + CORE)
+            piece = pixels[low : top + core + margin, near : left + core + margin]
+            found = detector.find(piece, between, scale)
+            x, y = (found.centres + np.array([near, low])).T
+            own = (x >= left) & (x < left + core) & (y >= top) & (y < top + core)
             yield found.take(own), (low, near)
 
 
@@ -125,15 +121,8 @@ def as_colour(picture: NDArray[np.generic]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.broadcast_to(pixels, (*shape[:2], 3)))
 
 
-def _as_given(
-    labels: NDArray[np.int32], scores: NDArray[np.float32], shape: tuple[int, ...], scale: float
-) -> PictureNuclei:
-    """Bring labels to the size of the picture; a nucleus that vanishes by it is left out."""
-    import cv2
-
-    if labels.shape != shape:
-        size = (shape[1], shape[0])
-        labels = cv2.resize(labels.astype(np.float64), size, interpolation=cv2.INTER_NEAREST).astype(np.int32)
+def _seen(labels: NDArray[np.int32], scores: NDArray[np.float32], scale: float) -> PictureNuclei:
+    """Leave out nuclei that lost all their pixels to a neighbour's piece."""
     there = np.flatnonzero(np.bincount(labels.ravel(), minlength=len(scores) + 1)[1:]) + 1
     number = np.zeros(len(scores) + 1, np.int32)
     number[there] = np.arange(1, len(there) + 1)

@@ -70,15 +70,18 @@ class Found:
         int32 (h, w): 0, or the number of the nucleus from 1 on.
     stars
         float32 (n, 2 + rays): x and y of the star's centre as a pixel's index, then its radii, in pixels.
+    centres
+        float64 (n, 2): x and y of the label's centroid; the centre of pixel (0, 0) is (0.5, 0.5).
     areas
-        (n,): pixels of the label.
+        float64 (n,): pixels of the label.
     scores
         float32 (n,), 0 to 1.
     """
 
     labels: NDArray[np.int32]
     stars: NDArray[np.float32]
-    areas: NDArray[np.int64]
+    centres: NDArray[np.float64]
+    areas: NDArray[np.float64]
     scores: NDArray[np.float32]
 
     def __len__(self) -> int:
@@ -93,7 +96,8 @@ class Found:
         """Return some of the nuclei, numbered anew."""
         number = np.zeros(len(self) + 1, np.int32)
         number[1:][keep] = np.arange(1, int(keep.sum()) + 1)
-        return Found(number[self.labels], self.stars[keep], self.areas[keep], self.scores[keep])
+        columns = (self.stars, self.centres, self.areas, self.scores)
+        return Found(number[self.labels], *(column[keep] for column in columns))
 
     def outlines(self) -> NDArray[np.float32]:
         """Return the outline of each nucleus, (n, rays, 2) as (x, y); pixel (0, 0) reaches from 0 to 1."""
@@ -111,23 +115,44 @@ def directions(rays: int) -> NDArray[np.float32]:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 
-def read(maps: Maps, how: Reading) -> Found:
-    """Find the nuclei in the maps of a picture; the same maps give the same nuclei."""
+def read(maps: Maps, how: Reading, shape: tuple[int, int] | None = None) -> Found:
+    """Find the nuclei in the maps of a picture; the same maps give the same nuclei.
+
+    Parameters
+    ----------
+    shape
+        (h, w) of the pixels in which the nuclei are wanted; None for those of the maps.
+    """
+    import cv2
+
     from coverslip.models.nuclei import kernels
 
     stars, depths = _proposed(maps, how)
     kept = np.empty(len(stars), np.int64)
-    canvas = maps.radii.shape[:2]
-    count = kernels.suppress(stars, canvas, float(maps.grid), how.share, kept)
+    count = kernels.suppress(stars, maps.radii.shape[:2], float(maps.grid), how.share, kept)
     stars, depths = np.ascontiguousarray(stars[kept[:count]]), depths[kept[:count]]
-    labels = np.zeros(maps.nucleus.shape, np.int32)
-    near = np.full(maps.nucleus.shape, np.inf, np.float32)
-    kernels.cut(np.ascontiguousarray(maps.nucleus), stars, (how.pixel, how.reach), near, labels)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    sums = np.bincount(labels.ravel(), maps.nucleus.ravel(), minlength=count + 1)[1:]
-    scores = (sums / np.maximum(areas, 1) * depths).astype(np.float32)
-    found = Found(labels, stars, areas, scores)
-    return found.take((areas >= how.smallest) & (scores >= how.score))
+    nucleus, factor = np.ascontiguousarray(maps.nucleus), 1.0
+    if shape is not None and shape != nucleus.shape:
+        factor = float(np.sqrt(shape[0] * shape[1] / nucleus.size))
+        stars = _enlarged(stars, shape[1] / nucleus.shape[1], shape[0] / nucleus.shape[0])
+        nucleus = np.asarray(cv2.resize(nucleus, shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    labels = np.zeros(nucleus.shape, np.int32)
+    near = np.full(nucleus.shape, np.inf, np.float32)
+    kernels.cut(nucleus, stars, (how.pixel, how.reach), near, labels)
+    sums = np.zeros((count, 4))
+    kernels.sums(labels, nucleus, sums)
+    areas, full = sums[:, 0], np.maximum(sums[:, :1], 1)
+    scores = (sums[:, 3] / full[:, 0] * depths).astype(np.float32)
+    found = Found(labels, stars, sums[:, 1:3] / full + 0.5, areas, scores)
+    return found.take((areas >= max(1.0, how.smallest * factor**2)) & (scores >= how.score))
+
+
+def _enlarged(stars: NDArray[np.float32], across: float, down: float) -> NDArray[np.float32]:
+    """Return stars in pixels that are so many times smaller."""
+    scaled = stars * np.float32(np.sqrt(across * down))
+    scaled[:, 0] = (stars[:, 0] + 0.5) * across - 0.5
+    scaled[:, 1] = (stars[:, 1] + 0.5) * down - 0.5
+    return scaled
 
 
 def _proposed(maps: Maps, how: Reading) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
