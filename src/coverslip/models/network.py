@@ -18,14 +18,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def build(card: ModelCard, weights: str | None = None) -> torch.nn.Module:
+def build(card: ModelCard, weights: str | None = None, *, cache: Path | None = None) -> torch.nn.Module:
     """Build the network of `card` with its weights, ready to infer.
 
     Parameters
     ----------
     weights
-        A safetensors file of the network's state; None takes the card's own from the hub (downloaded once,
-        then from the cache, also offline).
+        A safetensors file of the network's state, named as ours or as published; None takes the card's own:
+        those of ``coverslip models fetch``, else of the hub's own cache, else, where the licence asks for
+        nothing, from the hub.
+    cache
+        Folder of what was fetched; see `coverslip.models.fetch.default_cache`.
 
     Returns
     -------
@@ -38,44 +41,57 @@ def build(card: ModelCard, weights: str | None = None) -> torch.nn.Module:
     StoreError
         When the weights cannot be had.
     UsageError
-        When they are not those of this network, or pickled.
+        When they are not those of this network, or pickled, or Coverslip cannot run this model.
     """
+    card.check_available()
     try:
-        import timm
+        from coverslip.models.encoder_networks import pooled, trunk
+    except ImportError as error:
+        raise MissingExtraError.of("torch", "torch") from error
+    try:
+        network = trunk(card)
     except ImportError as error:
         raise MissingExtraError.of("timm (with torch)", "torch") from error
-    if weights is None:
-        network = _from_hub(card)
-    else:
-        network = timm.create_model(card.architecture, pretrained=False, num_classes=0)
-        _load(network, Path(weights), card)
-    return network.eval().requires_grad_(False)
+    _load(network, own_weights(card, cache) if weights is None else Path(weights), card)
+    return pooled(network, card).eval().requires_grad_(False)
 
 
-def _from_hub(card: ModelCard) -> torch.nn.Module:
-    """Build with the card's own weights: from the hub's cache without a network, else fetched."""
-    import timm
-
-    file = {"file": str(hub_weights(card))}
-    return timm.create_model(card.architecture, pretrained=True, num_classes=0, pretrained_cfg_overlay=file)
-
-
-def hub_weights(card: ModelCard) -> Path:
-    """Return where the hub's cache holds the weights of `card`; fetch them when it does not.
+def own_weights(card: ModelCard, cache: Path | None = None) -> Path:
+    """Return where the card's own weights lie: fetched, or in the hub's cache.
 
     Raises
     ------
     StoreError
-        When they are neither in the cache nor reachable.
+        When they are nowhere, or not what was fetched.
+    """
+    from coverslip.models.fetch import fetched
+
+    found = fetched(card, cache=cache)
+    return hub_weights(card) if found is None else found.path
+
+
+def hub_weights(card: ModelCard) -> Path:
+    """Return where the hub's cache holds the weights of `card`; fetch them if their licence asks nothing.
+
+    Raises
+    ------
+    StoreError
+        When they are neither in the cache nor reachable, or must be fetched by a command of their own.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    name = "model.safetensors"
-    try:
-        return Path(hf_hub_download(card.source, name, local_files_only=True))
-    except LocalEntryNotFoundError:
-        pass
+    name = next((name for name in card.files if name.endswith(".safetensors")), None)
+    if name is not None:
+        try:
+            return Path(hf_hub_download(card.source, name, local_files_only=True))
+        except LocalEntryNotFoundError:
+            pass
+    if card.restricted or name is None:
+        raise StoreError(
+            f"the weights of {card.id!r} ({card.licence}) are not here",
+            mend=f"read and accept their licence: coverslip models fetch {card.id}",
+        )
     try:
         return Path(hf_hub_download(card.source, name))
     except (OSError, HfHubHTTPError) as error:
@@ -86,22 +102,9 @@ def hub_weights(card: ModelCard) -> Path:
 
 
 def _load(network: torch.nn.Module, path: Path, card: ModelCard) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from coverslip.models.weights_layout import arranged, unwrapped
 
-    if path.suffix != ".safetensors":
-        raise UsageError(
-            f"{path} is no safetensors file; pickled weights can run code and are not loaded",
-            mend="save them once with safetensors.torch.save_file(state_dict, 'weights.safetensors')",
-        )
-    if not path.is_file():
-        raise StoreError(f"there are no weights at {path}", mend="check the path")
-    try:
-        state = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise StoreError(
-            f"{path} cannot be read as safetensors: {error}", mend="save or copy it anew"
-        ) from error
+    state = arranged(unwrapped(read_weights(path)), network, card.layout)
     wanted = network.state_dict()
     wrong = sorted(
         name for name in wanted.keys() | state.keys()
@@ -113,6 +116,35 @@ def _load(network: torch.nn.Module, path: Path, card: ModelCard) -> None:
             mend="give the weights of this architecture without its classifier (timm: num_classes=0)",
         )
     network.load_state_dict(state)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a safetensors file.
+
+    Raises
+    ------
+    UsageError
+        When it is pickled.
+    StoreError
+        When it is not there or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if path.suffix != ".safetensors":
+        raise UsageError(
+            f"{path} is no safetensors file; pickled weights can run code and are not loaded",
+            mend="save them once with safetensors.torch.save_file(state_dict, 'weights.safetensors')",
+        )
+    if not path.is_file():
+        raise StoreError(f"there are no weights at {path}", mend="check the path")
+    try:
+        state: dict[str, torch.Tensor] = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise StoreError(
+            f"{path} cannot be read as safetensors: {error}", mend="save or copy it anew"
+        ) from error
+    return state
 
 
 def file_digest(path: str) -> str:
