@@ -139,11 +139,13 @@ def readers() -> str:
 
 def encoders() -> str:
     """One row per encoder's card."""
-    rows = ["| encoder | features | tile | licence | commercial use | cite |", "|---|---|---|---|---|---|"]
+    rows = ["| encoder | features | tile | mpp | licence | commercial use | cite |", "|---" * 7 + "|"]
     for card in ENCODERS.values():
         tile = f"{card.tile_px} px" + (" or other" if card.any_size else "")
         use = "yes" if card.commercial_use else "no"
-        rows.append(f"| `{card.id}` | {card.dim} | {tile} | {card.licence} | {use} | {card.cite} |")
+        scales = ", ".join(f"{mpp:g}" for mpp in (card.mpp, *card.also_mpp) if mpp) or "–"
+        name = f"`{card.id}`" + (" (a card alone)" if card.unavailable else "")
+        rows.append(f"| {name} | {card.dim} | {tile} | {scales} | {card.licence} | {use} | {card.cite} |")
     return "\n".join(rows)
 
 

@@ -1,5 +1,6 @@
 """How good predictions are: metrics with intervals by patient, curves, comparisons, calibration."""
 
+from coverslip.evaluate.calibrate import Temperature
 from coverslip.evaluate.classification import classification, ordinal
 from coverslip.evaluate.compare import Comparison, compare
 from coverslip.evaluate.multilabel import multilabel
@@ -15,6 +16,7 @@ __all__ = [
     "Evaluation",
     "Predictions",
     "Reading",
+    "Temperature",
     "classification",
     "compare",
     "evaluate_run",
