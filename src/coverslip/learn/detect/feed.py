@@ -39,20 +39,24 @@ class Squares(Dataset[Sample]):
         How.
     seed
         The same seed, epoch and row give the same square.
-    repeat
-        Squares per example and epoch.
+    repeats
+        Squares of each example per epoch, (n,); one each when None.
     """
 
-    def __init__(self, examples: Examples, augment: Augment, *, seed: int = 0, repeat: int = 1) -> None:
-        self._examples, self._augment, self._seed, self._repeat = examples, augment, seed, repeat
+    def __init__(
+        self, examples: Examples, augment: Augment, *, seed: int = 0, repeats: Sequence[int] | None = None
+    ) -> None:
+        self._examples, self._augment, self._seed = examples, augment, seed
+        each = [1] * len(examples) if repeats is None else repeats
+        self._rows = [index for index, count in enumerate(each) for _ in range(count)]
 
     def __len__(self) -> int:
-        return len(self._examples) * self._repeat
+        return len(self._rows)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Return a square and its objects, as epoch ``key[0]`` sees row ``key[1]``."""
         epoch, row = key
-        example = self._examples[row % len(self._examples)]
+        example = self._examples[self._rows[row]]
         return sample_of(self._augment(example, rng_of(self._seed, epoch, row)))
 
 

@@ -168,6 +168,15 @@ class Windows:
         """Return a window."""
         return self._get(index)
 
+    def squares(self, side: int, repeat: int) -> list[int]:
+        """Return how many squares of `side` an epoch takes of each window: larger ones hold more."""
+        found = []
+        for row, x, y in self._places:
+            wide, high = self._drawn[row].size
+            area = min(WINDOW, wide - x) * min(WINDOW, high - y)
+            found.append(max(1, round(repeat * area / side**2 / 2)))
+        return found
+
     def where(self, index: int) -> str:
         """Name a window."""
         row, x, y = self._places[index]

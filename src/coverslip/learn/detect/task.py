@@ -65,7 +65,7 @@ class DetectTask:
     augment
         How squares are cut and varied.
     repeat
-        Squares per picture (or window of a slide) and epoch.
+        How often an epoch goes over a picture: squares that together have half its area, at least one.
     test, val, seed
         Shares of the patients held back, and the seed; a column ``split`` is taken instead where there is
         one.

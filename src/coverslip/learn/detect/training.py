@@ -70,7 +70,8 @@ def _fitted(task: DetectTask, parts: dict[str, Windows], folder: Path, *, listen
     spec = task.fit
     seed_everything(spec.seed)
     network = build_detector(task.spec(), pretrained=task.network.pretrained)
-    squares = Squares(parts["train"], task.augment, seed=spec.seed, repeat=task.repeat)
+    repeats = parts["train"].squares(task.augment.side, task.repeat)
+    squares = Squares(parts["train"], task.augment, seed=spec.seed, repeats=repeats)
     validation = loader(Whole(parts["val"]), spec, train=False, collate=together, batch_size=1)
     return fit(
         DetectModule(network, task.classes),
