@@ -182,6 +182,15 @@ def test_rows_are_matched_by_name_and_left_out_aloud() -> None:
     assert found.notes == ("10 rows of one are not in all others and left out.",)
 
 
+def test_tiles_of_one_slide_are_rows_of_their_own(tmp_path: Path) -> None:
+    one = made()
+    ids = {"tile": one.ids["slide"], "slide": one.ids["patient"]}
+    tiles = Predictions(one.kind, one.classes, one.truth, one.said, ids, target="malignant")
+    run = run_with(tmp_path / "run", tiles)
+    same(read_predictions(run.path), tiles)
+    assert compare({"a": tiles, "b": tiles.take(np.arange(40))}, n_boot=0).evaluations["a"].rows == 40
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     one = made()
     swapped = Predictions("binary", CLASSES[::-1], one.truth, one.said[:, ::-1], one.ids)

@@ -19,8 +19,9 @@ def report(run: str) -> None:
 
     folder = RunFolder(run)
     trained = bool(targets(folder))
-    if folder.slides() or not trained:
+    surveyed = any(folder.keys(slide_id) for slide_id in folder.slides())
+    if surveyed or not trained:
         click.echo(str(write_run_report(folder)))
     if trained:
-        key = "evaluation" if folder.slides() else "report"
+        key = "evaluation" if surveyed else "report"
         click.echo(str(write_evaluation_report(folder, key=key)))

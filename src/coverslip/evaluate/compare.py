@@ -61,7 +61,7 @@ def compare(models: Mapping[str, Predictions], *, seed: int = 0, n_boot: int = N
     Parameters
     ----------
     models
-        Name → predictions, two or more; rows are matched by slide, else by case.
+        Name → predictions, two or more; rows are matched by tile, else by slide, else by case.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def _aligned(models: Mapping[str, Predictions]) -> tuple[dict[str, Predictions],
 
 
 def _row_names(name: str, one: Predictions) -> dict[str, int]:
-    key = next((key for key in ("slide", "case") if key in one.ids), None)
+    key = next((key for key in ("tile", "slide", "case") if key in one.ids), None)
     if key is None:
         raise UsageError(
             f"{name} names no slides, so its rows cannot be matched", mend="give a column slide, or case"

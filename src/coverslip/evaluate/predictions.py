@@ -22,7 +22,7 @@ from coverslip.evaluate.regression import regression
 from coverslip.store import Evaluation, Prediction
 
 KINDS = ("binary", "multiclass", "multilabel", "ordinal", "regression")
-IDS = ("patient", "case", "slide")
+IDS = ("patient", "case", "slide", "tile")
 TRUTH, PROBABILITY, PREDICTION, FOLD = "truth", "probability_", "prediction", "fold"
 
 Ids = Mapping[str, NDArray[np.str_]]
@@ -43,7 +43,7 @@ class Predictions:
     said
         Probabilities (n, k); numbers (n,) for a regression.
     ids
-        ``patient``, ``case``, ``slide``, as far as known; text (n,) each.
+        ``patient``, ``case``, ``slide``, ``tile``, as far as known; text (n,) each.
     fold
         Text (n,): the fold that tested the row; None when there are none.
     target

@@ -175,7 +175,7 @@ def mistakes(predictions: Predictions) -> tuple[Mistake, ...]:
     own, other = predictions.said[rows, codes], predictions.said[rows, said]
     order = np.lexsort((own, -other))
     classes, ids = predictions.classes, predictions.ids
-    named = next((ids[key] for key in ("slide", "case") if key in ids), rows.astype(str))
+    named = next((ids[key] for key in ("tile", "slide", "case") if key in ids), rows.astype(str))
     patient = ids.get("patient", np.full(len(rows), ""))
     return tuple(
         Mistake(
