@@ -23,12 +23,12 @@ from coverslip.pipeline import Pipeline
 from coverslip.pipeline.stages import StainStage, TilesStage, TissueStage
 from coverslip.pipeline.stages.classical import ClassicalNucleiStage
 from coverslip.slides import open_slide
-from coverslip.stain import estimate_background, fit
+from coverslip.stain import StainMatrix, estimate_background, fit
 
-SEEDS = range(1000, 1016)
+SEEDS = range(1000, 1024)
 MPP = 2.0
 TISSUE = ("stroma", "nest", "gland", "necrosis", "fibrosis", "fat")
-PIXELS = 4000  # of each class and phantom
+PIXELS, VIEWS = 1500, 6  # pixels of each class and phantom, and how often they are looked at
 
 
 def spec(seed: int) -> PhantomSpec:
@@ -75,16 +75,29 @@ def truth(phantom: Phantom, step: float) -> np.ndarray:
 
 
 def sampled(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return features and classes of some pixels of a phantom."""
-    phantom = make(spec(seed), seed)
+    """Return features and classes of some pixels of a phantom, as several fits of its stains would see it."""
+    phantom, rng = make(spec(seed), seed), np.random.default_rng(seed)
     step = MPP / phantom.spec.mpp
-    rgb = phantom.render(Box(0, 0, *phantom.size), step)
-    stains = fit("macenko", rgb.reshape(-1, 3), estimate_background(rgb))
-    features, labels = features_of(rgb, MPP, stains), truth(phantom, step)
-    rng = np.random.default_rng(seed)
+    rgb, fine = (phantom.render(Box(0, 0, *phantom.size), scale) for scale in (step, 1))
+    labels = truth(phantom, step)
     rows = [np.argwhere(labels == c) for c in range(len(TISSUE))]
     rows = np.concatenate([r[rng.permutation(len(r))[:PIXELS]] for r in rows])
-    return features[rows[:, 0], rows[:, 1]], labels[rows[:, 0], rows[:, 1]]
+    found = []
+    for number in range(VIEWS):
+        look = (fine[::3, ::3], rgb)[number % 2]
+        stains = shaken(fit("macenko", look.reshape(-1, 3), estimate_background(look)), rng)
+        found.append(features_of(rgb, MPP, stains)[rows[:, 0], rows[:, 1]])
+    return np.concatenate(found), np.tile(labels[rows[:, 0], rows[:, 1]], VIEWS)
+
+
+def shaken(stains: StainMatrix, rng: np.random.Generator) -> StainMatrix:
+    """Return stains as another fit might have found them: turned towards each other, of other strengths."""
+    one, other = stains.array[:2]
+    turn = rng.normal(0, 0.06, 2)
+    vectors = np.clip([one + turn[0] * other, other + turn[1] * one], 0.01, None)
+    strengths = np.array(stains.max_concentrations[:2]) * np.exp(rng.normal(0, 0.1, 2))
+    rows = tuple(tuple(row) for row in vectors.tolist())
+    return StainMatrix(stains.names[:2], rows, tuple(strengths.tolist()), stains.background)
 
 
 # ------------------------------------------------------------------ mitoses
@@ -118,12 +131,15 @@ def main(folder: Path) -> None:
     said = f"Fitted to phantoms of seeds {SEEDS.start} to {SEEDS.stop - 1}; for phantoms only."
     wanted = {
         "phantom-tissue": (TISSUE, sampled, SEEDS, FEATURES),
-        "phantom-mitoses": (("other", "mitosis"), nuclei, SEEDS[:8], NUCLEI),
+        "phantom-mitoses": (("other", "mitosis"), nuclei, SEEDS[:10], NUCLEI),
     }
     for name, (classes, draw, seeds, columns) in wanted.items():
         features, labels = (np.concatenate(part) for part in zip(*map(draw, seeds), strict=True))
         mpp = MPP if draw is sampled else 0.5
-        model = fit_pixels(features, labels, classes=classes, name=name, mpp=mpp, columns=columns)
+        balanced = draw is sampled  # mitoses are as rare as they are
+        model = fit_pixels(
+            features, labels, classes=classes, name=name, mpp=mpp, columns=columns, balanced=balanced
+        )
         right = model.probabilities(features).argmax(axis=1) == labels
         print(name, [round(right[labels == c].mean(), 3) for c in range(len(classes))], flush=True)
         replace(model, description=said).save(folder / f"{name}.json")

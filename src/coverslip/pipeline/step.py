@@ -317,11 +317,13 @@ def _keys_of(step: Step, limit: Limit, stage: Stage) -> tuple[str, ...]:
             mend="name a step that finds objects, or says something of tiles",
         )
     inner = core_of(stage)
-    if isinstance(inner, Naming) and inner.classes():
+    bounded = limit.at_least is not None or limit.at_most is not None  # then it may be a measurement
+    if isinstance(inner, Naming) and inner.classes() and (limit.kind == "within" or not bounded):
         for name in limit.what:
             if name not in inner.classes():
                 error = unknown(f"class of {limit.step!r}", name, inner.classes())
                 raise RecipeError(f"step {step.name!r}, {limit}: {error.message}", mend=error.mend)
+    keys = keys[:1] if limit.kind == "within" else keys  # a test may be answered by any of them
     beside = [key for key in stage.reads() if head_of(key) == "tiles"][:1]
     return tuple(dict.fromkeys([*keys, *beside]))
 

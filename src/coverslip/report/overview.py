@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from coverslip.core import atomic
+from coverslip.pipeline.stage import Stage
 from coverslip.report.findings import Findings
 from coverslip.report.gather import KEYS, failure_of, from_inputs, from_run, last_events
 from coverslip.report.index import Entry, RunFacts, run_page, thumbnail_of
@@ -107,7 +108,7 @@ def write_run_report(run: RunFolder) -> Path:
     return run.path_of(None, "report")
 
 
-def run_report(run: RunFolder, stage: OverviewStage) -> str:
+def run_report(run: RunFolder, stage: Stage) -> str:
     """Make the run's page and write the summaries beside it."""
     by_slide = defaultdict(list)
     for event in run.events():
@@ -140,7 +141,7 @@ def facts_of(name: str, info: Mapping[str, Any]) -> RunFacts:
     )
 
 
-def _entry(run: RunFolder, slide_id: str, events: Sequence[Event], stage: OverviewStage) -> Entry:
+def _entry(run: RunFolder, slide_id: str, events: Sequence[Event], stage: Stage) -> Entry:
     """Take a slide's row from its page; make both anew where the page does not tell the end of the story."""
     failed = failure_of(events) is not None
     carried = None if failed else _carried(run.path_of(slide_id, "page"))
@@ -171,7 +172,7 @@ def _link(run: RunFolder, slide_id: str) -> str:
     return quote(Path(os.path.relpath(run.path_of(slide_id, "page"), folder)).as_posix())
 
 
-def _put_page(run: RunFolder, slide_id: str, html: str, stage: OverviewStage) -> None:
+def _put_page(run: RunFolder, slide_id: str, html: str, stage: Stage) -> None:
     """Write the page of a slide that failed; by its fingerprint a later run knows to replace it."""
     parameters, root = {"unfinished": True}, run.root(slide_id)
     made = Provenance.make(stage.name, stage.version, parameters=parameters, inputs={}, slide=root)

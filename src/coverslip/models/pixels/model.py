@@ -18,6 +18,9 @@ from coverslip.models.pixels.features import FEATURES
 
 FORMAT = "coverslip pixel classifier 1"
 
+UNITS = 32
+"""Of the hidden layer."""
+
 Weights = tuple[tuple[float, ...], ...]
 
 
@@ -124,10 +127,10 @@ def fit_pixels(
     classes: tuple[str, ...],
     name: str,
     mpp: float,
-    units: int = 24,
     columns: tuple[str, ...] = FEATURES,
+    balanced: bool = True,
 ) -> PixelModel:
-    """Fit a classifier of pixels, or of objects; classes count alike, however many rows each has.
+    """Fit a classifier of pixels, or of objects.
 
     Parameters
     ----------
@@ -135,10 +138,11 @@ def fit_pixels(
         float32 (n, d), as of `features_of`.
     labels
         (n,), index into `classes`.
-    units
-        Of the hidden layer.
     columns
         Names of the features: `FEATURES`, or measurements of objects.
+    balanced
+        Let classes count alike, however many rows each has; else each row, so that probabilities are those
+        of the sample.
 
     Raises
     ------
@@ -155,9 +159,10 @@ def fit_pixels(
     rng = np.random.default_rng(0)
     share = int(np.median(counts))
     rows = np.concatenate([rng.choice(np.flatnonzero(labels == c), share) for c in range(len(classes))])
+    rows = rows if balanced else np.arange(len(labels))
     mean, sd = features[rows].mean(axis=0), features[rows].std(axis=0) + 1e-6
     network = MLPClassifier(
-        (units,),
+        (UNITS,),
         max_iter=200,
         batch_size=1024,
         learning_rate_init=3e-3,

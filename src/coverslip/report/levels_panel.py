@@ -1,0 +1,262 @@
+"""What the page of a hierarchy says of one step: what reached it, what it found, and where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coverslip.pipeline.found import head_of
+from coverslip.pipeline.limits import Limit
+from coverslip.pipeline.selection import Selection
+from coverslip.report.numbers import NONE, counted, number
+from coverslip.report.palette import class_colour, rgb_of
+from coverslip.report.pictures import Picture, jpeg_within, shrink
+
+WIDEST, BYTES = 620, 60_000
+"""Longer side of a panel's picture, and what it may weigh."""
+
+OUTLINED = 3000
+"""Objects that are drawn with their outlines; of more, every so-many-th is a dot."""
+
+ROWS, COLUMNS = 12, 9
+"""Of a table that is shown."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A step as its panel knows it; see `coverslip.pipeline.Step`."""
+
+    name: str
+    stage: str
+    depth: int
+    words: str
+    limits: tuple[tuple[str, str], ...] = ()
+    sources: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Rebuild from plain values."""
+        return cls(**{field.name: _tuples(values[field.name]) for field in fields(cls)})
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All results that the panel may need."""
+        asked = [key for _, keys in self.sources for key in keys]
+        needed = [key for key in self.reads if self.limits and head_of(key) in ("tiles", "objects")]
+        return tuple(dict.fromkeys((*self.writes, *asked, *needed)))
+
+    def selection(self, inputs: Mapping[str, Any]) -> Selection:
+        """Return the step's limits worked out on a slide."""
+        limits = tuple(Limit.of(kind, json.loads(text)) for kind, text in self.limits)  # type: ignore[arg-type]
+        return Selection(limits, dict(self.sources), inputs)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table on the page."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    more: int = 0
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One step on the page.
+
+    Attributes
+    ----------
+    given
+        What reached it, in words: "12 of 130 tiles".
+    nothing
+        True when its limits let nothing through.
+    classes
+        Name and colour of what the picture shows.
+    """
+
+    level: Level
+    given: tuple[str, ...]
+    nothing: bool
+    found: str
+    tables: tuple[Grid, ...]
+    picture: Picture | None
+    classes: tuple[tuple[str, str], ...]
+
+
+def panels(levels: Sequence[Level], inputs: Mapping[str, Any]) -> tuple[Panel, ...]:
+    """Return the panels of the steps that found something to show."""
+    return tuple(_panel(level, inputs) for level in levels)
+
+
+def _panel(level: Level, inputs: Mapping[str, Any]) -> Panel:
+    counts = _given(level, inputs)
+    given = tuple(
+        f"{number(kept)} of {counted(total, head.removesuffix('s'))}" for head, kept, total in counts
+    )
+    made = {key: inputs[key] for key in level.writes if key in inputs}
+    found = "; ".join(filter(None, (_said(key, value) for key, value in made.items())))
+    tables = tuple(grid for key, value in made.items() if (grid := _grid(key, value)) is not None)
+    picture, classes = _picture(level, made, inputs)
+    nothing = bool(counts) and all(kept == 0 for _, kept, _ in counts)
+    return Panel(level, given, nothing, found, tables, picture, classes)
+
+
+def _given(level: Level, inputs: Mapping[str, Any]) -> list[tuple[str, int, int]]:
+    """Return (kind, passed, all) of the tiles and objects that a limited step read."""
+    if not level.limits:
+        return []
+    chosen, counts = level.selection(inputs), []
+    for key in level.reads:
+        head = head_of(key)
+        asked = any(key in keys for _, keys in level.sources)
+        if key not in inputs or head not in ("tiles", "objects") or (head == "tiles" and _beside(level, key)):
+            continue
+        kept, _ = chosen.apply(key, inputs[key])
+        if head == "objects" and asked and not _own(level, key):
+            continue
+        counts.append((head, len(kept), len(inputs[key])))
+    return counts
+
+
+def _beside(level: Level, key: str) -> bool:
+    """Say whether tiles are read only to tell where an earlier step's rows lie."""
+    return level.stage in ("select", "tiles", "pixels") and any(key in keys for _, keys in level.sources)
+
+
+def _own(level: Level, key: str) -> bool:
+    """Say whether a stage works on objects, and does not only lie in them."""
+    return level.stage in (
+        "select",
+        "count",
+        "classify-objects",
+        "positivity",
+        "membrane",
+        "hot-spot",
+        "glands",
+    )
+
+
+# ------------------------------------------------------------------ words and tables
+def _said(key: str, value: Any) -> str:
+    head = head_of(key)
+    if head == "tiles":
+        return counted(len(value), "tile")
+    if head == "objects":
+        return counted(len(value), "object")
+    if head == "tissue":
+        return f"{counted(len(value.polygons), 'piece')} of tissue"
+    return counted(len(value), "row") if head == "predictions" else ""
+
+
+def _grid(key: str, value: Any) -> Grid | None:
+    """Return what a table, or the classes of objects or tiles, come to."""
+    head = head_of(key)
+    if head == "tables":
+        names = list(value.columns)[:COLUMNS]
+        rows = [[_cell(value.columns[name][i]) for name in names] for i in range(min(len(value), ROWS))]
+        return Grid(_heads(names), _tuples(rows), max(0, len(value) - ROWS)) if len(value) else None
+    if head == "objects" and len(value):
+        codes, names = np.asarray(value.codes), tuple(value.classes)
+        return _classes(codes, names)
+    if head == "predictions" and len(value):
+        if "label" in value.columns and value.names:
+            return _classes(np.asarray(value.labels), value.names)
+        numbers = {
+            n: np.asarray(c, float) for n, c in value.columns.items() if np.asarray(c).dtype.kind == "f"
+        }
+        rows = [[n, *map(_cell, (np.nanmin(c), np.nanmedian(c), np.nanmax(c)))] for n, c in numbers.items()]
+        return Grid(("of the tiles", "least", "median", "most"), _tuples(rows)) if rows else None
+    return None
+
+
+def _classes(codes: NDArray[Any], names: Sequence[str]) -> Grid | None:
+    if len(names) < 2:
+        return None
+    counts = [int((codes == i).sum()) for i in range(len(names))]
+    rows = [[name, number(n), f"{n / max(len(codes), 1):.1%}"] for name, n in zip(names, counts, strict=True)]
+    return Grid(("class", "count", "part"), _tuples(rows))
+
+
+def _heads(names: Iterable[str]) -> tuple[str, ...]:
+    units = {"_mm2": " (mm²)", "_um2": " (µm²)"}
+    said = []
+    for name in names:
+        per = name.replace("per_mm2", "per mm²")
+        for end, unit in units.items():
+            per = per.removesuffix(end) + unit if per.endswith(end) else per
+        said.append(per.replace("_", " "))
+    return tuple(said)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if not np.isfinite(value):
+        return NONE
+    return number(int(value)) if float(value).is_integer() else number(float(value))
+
+
+# ------------------------------------------------------------------ picture
+def _picture(
+    level: Level, made: Mapping[str, Any], inputs: Mapping[str, Any]
+) -> tuple[Picture | None, tuple[tuple[str, str], ...]]:
+    thumbnail = inputs.get("thumbnail")
+    drawable = [key for key in made if head_of(key) in ("objects", "tiles", "tissue")]
+    if thumbnail is None or not drawable or not len(thumbnail):
+        return None, ()
+    rgb = np.ascontiguousarray(shrink(thumbnail, WIDEST)).copy()
+    scale = rgb.shape[1] / float(inputs["slide"]["width"])
+    key = min(drawable, key=lambda k: ("objects", "tiles", "tissue").index(head_of(k)))
+    classes = _draw(rgb, key, made[key], scale)
+    return jpeg_within(rgb, f"What {level.name} found", BYTES), classes
+
+
+def _draw(rgb: NDArray[np.uint8], key: str, value: Any, scale: float) -> tuple[tuple[str, str], ...]:
+    """Draw regions, nuclei, tiles or tissue; return the legend."""
+    if head_of(key) == "tissue":
+        _outlines(rgb, value.polygons, [rgb_of("#111827")] * len(value.polygons), scale)
+        return ()
+    if head_of(key) == "tiles":
+        import shapely
+
+        x, y = np.asarray(value.xy, float).reshape(-1, 2).T
+        squares = list(shapely.box(x, y, x + value.side_px, y + value.side_px))
+        _outlines(rgb, squares[: 4 * OUTLINED], [rgb_of(class_colour(0))] * len(squares), scale)
+        return ()
+    names, codes = tuple(value.classes) or ("object",), np.asarray(value.codes)
+    colours = [rgb_of(class_colour(max(int(code), 0))) for code in codes]
+    if len(value) <= OUTLINED:
+        _outlines(rgb, value.read().polygons, colours, scale)
+    else:
+        _dots(rgb, np.asarray(value.xy) * scale, colours)
+    return tuple((name, class_colour(i)) for i, name in enumerate(names) if (codes == i).any())
+
+
+def _outlines(rgb: NDArray[np.uint8], shapes: Iterable[Any], colours: Sequence[Any], scale: float) -> None:
+    import cv2
+    import shapely
+
+    for shape, colour in zip(shapes, colours, strict=False):
+        for part in shapely.get_parts(shape):
+            rings = [part.exterior, *part.interiors] if part.geom_type == "Polygon" else []
+            lines = [np.rint(np.asarray(ring.coords) * scale * 8).astype(np.int32) for ring in rings]
+            cv2.polylines(rgb, lines, True, colour, 1, cv2.LINE_AA, 3)
+
+
+def _dots(rgb: NDArray[np.uint8], xy: NDArray[np.float64], colours: Sequence[Any]) -> None:
+    import cv2
+
+    step = max(1, len(xy) // (10 * OUTLINED))
+    for (x, y), colour in zip(xy[::step].tolist(), colours[::step], strict=True):
+        cv2.circle(rgb, (round(x), round(y)), 1, colour, -1, cv2.LINE_AA)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(part) for part in value) if isinstance(value, list | tuple) else value
