@@ -169,7 +169,7 @@ def heat(out: Path, run: Any) -> dict[str, float]:
     for slide in run.get(None, "predictions/label")["slide"].tolist():
         found, tiles = run.get(slide, "maps/label"), run.get(slide, "tiles")
         middle = ((tiles.xy + tiles.side_px / 2) / found.downsample).astype(int)
-        whole = found.window(0, 0, *found.size)[found.classes.index("tumour")]
+        whole = found.read()[found.classes.index("tumour")]
         truth.append(truth_of_tiles(out, run, slide))
         said.append(whole[middle[:, 1], middle[:, 0]])
     both, chances = np.concatenate(truth), np.concatenate(said)

@@ -47,7 +47,8 @@ class TaskRun:
         """
         run = RunFolder.create(path)
         described = described_as(task)
-        parameters = {"task": described, "splits": splits_digest(splits)}
+        same = {name: value for name, value in described.items() if name != "cohort"}  # its digest counts
+        parameters = {"task": same, "splits": splits_digest(splits)}
         made = Provenance.make(
             STAGE, VERSION, parameters=parameters, inputs={"cohort": cohort.digest}, slide=None
         )

@@ -1,0 +1,194 @@
+"""Tile sets: trained from the command line, resumed, refused where they leak, applied to plain pictures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("lightning", reason='lightning is not installed: pip install "coverslip[train]"')
+from click.testing import CliRunner
+
+from coverslip.cli import main
+from coverslip.core.errors import CoverslipError
+from coverslip.learn import load_task
+from coverslip.models.folder import ModelFolder
+from coverslip.store import RunFolder
+
+VALUES = {
+    "method": "tiles",
+    "target": "label",
+    "size": 32,
+    "network": {"parameters": {"width": 8, "depths": [0, 1]}},
+    "split": {"how": "folds", "folds": 2, "val": 0.2, "look": False},
+    "fit": {"epochs": 12, "threads": 1, "batch_size": 8, "ema": 0.8, "lr": 0.005},
+    "augment": {"rotate": 0, "hed": 0, "hue": 0, "blur": 0},
+}
+
+
+def coverslip(*words: object):
+    return CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the command line on a small tile set."""
+    import yaml
+
+    from .conftest import paint_tiles
+
+    folder = tmp_path_factory.mktemp("trained")
+    paint_tiles(folder)
+    task = {"task": "classify", "cohort": "tiles.csv", **VALUES}
+    (folder / "task.yaml").write_text(yaml.safe_dump(task))
+    result = coverslip("train", folder / "task.yaml", "-o", folder / "run", "--json")
+    assert result.exit_code == 0, result.stderr
+    (folder / "said.json").write_text(result.stdout)
+    assert "fold 1 of 2: epochs 12/12" in result.stderr
+    return folder
+
+
+def test_each_tile_is_predicted_by_a_model_that_never_saw_its_source(trained: Path) -> None:
+    run = RunFolder(trained / "run")
+    said = run.get(None, "predictions/label")
+    assert len(said) == 80
+    assert sorted(said["tile"]) == sorted(f"tiles/{i:03}.png" for i in range(80))
+    splits = json.loads((trained / "run" / "splits.json").read_text())
+    for fold in splits["folds"]:
+        sources = {part: {row // 4 for row in fold[part]} for part in ("train", "val", "test")}
+        assert not sources["test"] & (sources["train"] | sources["val"])
+    assert json.loads((trained / "said.json").read_text())["summary"]["label"]["accuracy"] >= 0.9
+    assert run.has(None, "evaluation/label")
+
+
+def test_the_command_goes_on_where_it_stopped(trained: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(trained, copy)
+    first = RunFolder(copy / "run").get(None, "predictions/label")["probability_tumour"]
+    (copy / "run" / "predictions" / "label.parquet").unlink()
+    shutil.rmtree(copy / "run" / "models" / "label" / "fold1")
+    assert coverslip("train", copy / "task.yaml", "-o", copy / "run", "--quiet").exit_code == 0
+    again = RunFolder(copy / "run").get(None, "predictions/label")["probability_tumour"]
+    np.testing.assert_array_equal(first, again)
+
+
+def test_another_task_is_refused_in_the_same_run(trained: Path, tmp_path: Path) -> None:
+    text = (trained / "task.yaml").read_text().replace("epochs: 12", "epochs: 4")
+    (trained / "other.yaml").write_text(text)
+    result = coverslip("train", trained / "other.yaml", "-o", trained / "run")
+    assert (result.exit_code, "another task" in result.stderr) == (2, True)
+
+
+def test_predicts_plain_pictures(trained: Path, tmp_path: Path) -> None:
+    model, out = trained / "run" / "models" / "label", tmp_path / "out.csv"
+    result = coverslip("predict", model, trained / "tiles", "-o", out)
+    assert result.exit_code == 0
+    with out.open() as file:
+        rows = list(csv.DictReader(file))
+    truth = ["tumour" if (i // 4) % 2 else "normal" for i in range(80)]
+    assert np.mean([row["label"] == t for row, t in zip(rows, truth, strict=True)]) >= 0.9
+    total = [float(row["probability_normal"]) + float(row["probability_tumour"]) for row in rows]
+    np.testing.assert_allclose(total, 1, atol=1e-5)
+    table = coverslip("predict", model, trained / "tiles.csv", "-o", tmp_path / "table.csv", "--json")
+    assert json.loads(table.stdout)["pictures"] == 80
+
+
+def test_pictures_that_cannot_be_read_are_named(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    cv2.imwrite(str(tmp_path / "wide.png"), np.full((20, 60, 3), 200, np.uint8))
+    model = trained / "run" / "models" / "label"
+    result = coverslip("predict", model, tmp_path, "-o", tmp_path / "out.csv")
+    assert result.exit_code == 1
+    assert "bad.png is no picture" in result.stderr
+    assert "1 pictures" in result.stdout
+    assert coverslip("predict", model, tmp_path / "nothing", "-o", tmp_path / "x.csv").exit_code == 2
+    assert coverslip("predict", tmp_path, trained / "tiles", "-o", tmp_path / "x.csv").exit_code == 2
+
+
+def test_plan_checks_and_trains_nothing(trained: Path) -> None:
+    before = set(trained.rglob("*"))
+    result = coverslip("plan", trained / "task.yaml")
+    assert result.exit_code == 0
+    assert "80 of 20 sources" in result.stdout
+    assert set(trained.rglob("*")) == before
+    assert coverslip("plan", trained / "task.yaml", "a.svs").exit_code == 2
+
+
+def test_copies_across_the_split_are_refused(tmp_path: Path, task_file) -> None:
+    """Eight turned and mirrored copies of each picture, of which nobody says that they belong together."""
+    from .conftest import paint
+
+    rng = np.random.default_rng(0)
+    rows = ["path,label"]
+    for source in range(12):
+        picture = paint(rng, 64, dots=True)
+        for turn in range(4):
+            name = f"{source}-{turn}.png"
+            cv2.imwrite(str(tmp_path / name), np.rot90(picture, turn))
+            rows.append(f"{name},{'ab'[source % 2]}")
+    (tmp_path / "t.csv").write_text("\n".join(rows))
+    split = {"how": "folds", "folds": 2, "val": 0.2}
+    task = load_task(task_file(cohort=str(tmp_path / "t.csv"), **(VALUES | {"split": split})))
+    with pytest.raises(CoverslipError, match="near-duplicate"):
+        task.plan()
+    with pytest.raises(CoverslipError, match="near-duplicate"):
+        task.train(tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_random_split_of_the_lung_tiles_is_refused(test_data: Path, tmp_path: Path, task_file) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(test_data / "tiles" / "lc25000_lung_val.zip") as archive:
+        archive.extractall(tmp_path / "lung")
+    split = {"how": "folds", "folds": 5}
+    task = load_task(task_file(cohort=str(tmp_path / "lung"), **(VALUES | {"split": split})))
+    with pytest.raises(CoverslipError, match="near-duplicate"):
+        task.plan()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (["a.png,x", "b.png,x"], "one class only"),
+        (["a.png,x", "b.png,y"], "class"),
+        (["a.png,x", "gone.png,y"], "there is no file"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path: Path, task_file, lines: list[str], said: str) -> None:
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), np.full((32, 32, 3), 200, np.uint8))
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *lines]))
+    with pytest.raises(CoverslipError, match=said):
+        load_task(task_file(cohort=str(tmp_path / "t.csv"), **VALUES)).plan()
+
+
+def test_weights_that_do_not_match_are_refused(trained: Path, task_file) -> None:
+    network = {"name": "resnet18", "transfer": "full", "weights": str(trained / "run/models/label")}
+    changed = VALUES | {"network": network}
+    with pytest.raises(CoverslipError, match="does not hold weights of resnet18"):
+        load_task(task_file(cohort=str(trained / "tiles.csv"), **changed)).plan()
+
+
+def test_transfer_learns_only_what_it_should(trained: Path, task_file, tmp_path: Path) -> None:
+    start = ModelFolder.load(trained / "run/models/label")
+    network = {**VALUES["network"], "transfer": "frozen", "weights": str(start.path)}
+    split = {"how": "holdout", "test": 0.3, "val": 0.2, "look": False}
+    changed = VALUES | {
+        "network": network,
+        "split": split,
+        "final": "first",
+        "fit": VALUES["fit"] | {"epochs": 1},
+    }
+    task = load_task(task_file(cohort=str(trained / "tiles.csv"), **changed))
+    assert task.plan().values["learned"] == 2 * 16 + 2
+    task.train(tmp_path / "run")
+    after = ModelFolder.load(tmp_path / "run/models/label").state()
+    for name, value in start.state().items():
+        same = bool((after[name] == value).all())
+        assert same == (not name.startswith("head.")), name
