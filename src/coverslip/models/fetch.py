@@ -157,7 +157,11 @@ def _download(card: ModelCard, folder: Path, endpoint: str, token: str | None) -
     """Download the first of the card's files that the hub has; return it, its name and its commit."""
     try:
         from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
-        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HTTPError
+        from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: unlisted there
+            EntryNotFoundError,
+            HfHubHTTPError,
+            HTTPError,
+        )
     except ImportError as error:
         raise MissingExtraError.of("huggingface-hub", "torch") from error
     for name in card.files:
