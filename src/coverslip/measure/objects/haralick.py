@@ -36,7 +36,7 @@ _NEIGHBOURS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 def quantised(plane: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return the grey level, 0 … 15, of each density."""
-    return np.clip(plane / np.float32(STEP), 0, LEVELS - 1).astype(np.uint8)
+    return np.asarray(np.clip(plane / np.float32(STEP), 0, LEVELS - 1), np.uint8)
 
 
 def cooccurrence(

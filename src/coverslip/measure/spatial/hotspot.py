@@ -59,7 +59,8 @@ def getis_ord(values: Floats, xy: Floats, mpp: float, *, reach_um: float) -> Flo
         weights += np.bincount(one, minlength=n)
     mean, sd = numbers.mean(), numbers.std()
     spread = sd * np.sqrt(np.maximum(n * weights - weights**2, 0) / (n - 1))
-    return np.divide(sums - mean * weights, spread, out=np.full(n, np.nan), where=spread > 0)
+    z: Floats = np.divide(sums - mean * weights, spread, out=np.full(n, np.nan), where=spread > 0)
+    return z
 
 
 @dataclass(frozen=True, slots=True)

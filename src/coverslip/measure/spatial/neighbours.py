@@ -63,7 +63,7 @@ def nearest_neighbour(
     if len(xy) < 2 or simulations < 1:
         raise UsageError(f"{len(xy)} points and {simulations} simulations: expected 2 and 1 or more")
     rng = np.random.default_rng(seed)
-    own = float(_means(xy, window.mpp))
+    own = _means(xy, window.mpp)
     thrown = np.array([_means(window.random(len(xy), rng), window.mpp) for _ in range(simulations)])
     tail = min((thrown <= own).sum(), (thrown >= own).sum())
     p = min(1.0, 2 * (int(tail) + 1) / (simulations + 1))
@@ -71,8 +71,8 @@ def nearest_neighbour(
     return NearestNeighbour(own, expected, float(thrown.min()), float(thrown.max()), own / expected, p)
 
 
-def _means(xy: Floats, mpp: float) -> np.floating:
-    return nearest(xy, xy, mpp, rank=2).mean()
+def _means(xy: Floats, mpp: float) -> float:
+    return float(nearest(xy, xy, mpp, rank=2).mean())
 
 
 # ------------------------------------------------------------------ graphs
@@ -125,7 +125,7 @@ def within_reach(xy: Floats, mpp: float, reach_um: float) -> Edges:
 def _within(xy: Floats, pairs: NDArray[np.integer], longest: float) -> Edges:
     pairs = np.unique(np.sort(pairs, axis=1), axis=0).astype(np.intp)
     lengths = np.hypot(*(xy[pairs[:, 0]] - xy[pairs[:, 1]]).T)
-    return pairs[lengths <= longest]
+    return np.asarray(pairs[lengths <= longest], np.intp)
 
 
 def degrees(edges: Edges, n: int) -> NDArray[np.intp]:

@@ -147,7 +147,7 @@ class _Translation:
         numbers = len(xy) * (len(xy) - 1) if others is None else len(xy) * len(others)
         within = np.searchsorted(self._radii, apart * self._window.mpp)
         sums = np.bincount(within, weight, len(self._radii) + 1)[: len(self._radii)]
-        return area**2 / numbers * np.cumsum(sums)
+        return np.asarray(area**2 / numbers * np.cumsum(sums), np.float64)
 
     def _overlaps(self, shift: Floats) -> Floats:
         """Return the overlap in µm² at shifts (n, 2) in cells, between those of whole cells."""
