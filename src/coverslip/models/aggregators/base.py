@@ -104,10 +104,21 @@ class Projection(nn.Module):
         Length of the features and of the hidden vectors.
     dropout
         Share of the hidden values that training leaves out.
+
+    Attributes
+    ----------
+    shift, scale
+        (dim,): features are shifted and scaled by these first, ``(x - shift) * scale``; 0 and 1 unless set
+        from training data. Saved with the weights.
     """
+
+    shift: Tensor
+    scale: Tensor
 
     def __init__(self, dim: int, hidden: int, dropout: float = 0.25) -> None:
         super().__init__()
+        self.register_buffer("shift", torch.zeros(dim))
+        self.register_buffer("scale", torch.ones(dim))
         self.linear = nn.Linear(dim, hidden)
         self.dropout = nn.Dropout(dropout)
 
@@ -116,7 +127,7 @@ class Projection(nn.Module):
         return row_by_row(self._project, bags, mask)
 
     def _project(self, bags: Tensor, mask: Tensor | None) -> Tensor:
-        bags = bags.to(self.linear.weight.dtype)
+        bags = (bags.to(self.linear.weight.dtype) - self.shift) * self.scale
         if mask is not None:
             bags = bags.masked_fill(~mask.unsqueeze(-1), 0)
         hidden: Tensor = self.dropout(torch.relu(self.linear(bags)))
