@@ -58,7 +58,7 @@ class MembraneStage:
     of: str = "nuclei"
     reach_um: float = 4.0
     stained: float = 0.15
-    strong: float = 0.5
+    strong: float = 0.6
     complete: float = 0.8
     touched: float = 0.25
 
