@@ -14,6 +14,7 @@ export class Ink {
   grid: { path: Path2D; colour: string }[] = [];
   shapes: Shape[] = [];
   pointed: Shape | null = null;
+  sketch: Shape | null = null;
   showLayers = true;
   /** Milliseconds between the last frames, for the page's own measure of how smooth it is. */
   readonly frames: number[] = [];
@@ -47,7 +48,8 @@ export class Ink {
     const [left, top] = this.toScreen(0, 0);
     pen.setTransform(ratio / step, 0, 0, ratio / step, left * ratio, top * ratio);
     if (this.showLayers) this.drawLayers(pen);
-    for (const shape of [...this.shapes, ...(this.pointed ? [this.pointed] : [])]) this.drawShape(pen, shape, ratio);
+    const once = [this.pointed, this.sketch].filter((shape) => shape !== null);
+    for (const shape of [...this.shapes, ...once]) this.drawShape(pen, shape, ratio);
   }
 
   redraw(): void {

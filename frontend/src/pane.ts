@@ -2,6 +2,7 @@
 
 import OpenSeadragon from "openseadragon";
 import { api, type Facts, type MapLayer } from "./api";
+import { Drawing, drawTool } from "./draw";
 import { Ink } from "./ink";
 import { mapSource, objectSource, slideSource } from "./source";
 import { filterText, type Colour, type MapLook, type ObjectLook, type View } from "./state";
@@ -17,11 +18,13 @@ const MOST_PIECES = 96;
 export interface PaneEvents {
   moved(view: View, pane: Pane): void;
   clicked(x: number, y: number, pane: Pane): void;
+  failed(error: unknown): void;
 }
 
 export class Pane {
   readonly viewer: OpenSeadragon.Viewer;
   readonly ink: Ink;
+  readonly drawing: Drawing;
   private readonly over: OpenSeadragon.Viewer;
   private readonly damaged = new Set<string>();
   private readonly items = new Map<string, OpenSeadragon.TiledImage>();
@@ -73,18 +76,25 @@ export class Pane {
       animationTime: 0,
     } as OpenSeadragon.Options);
     this.ink = new Ink(layerOf(host, "ink"), (x, y) => this.toScreen(x, y));
+    this.drawing = new Drawing(this.viewer, facts, () => this.view?.step ?? 1, (points, closed) => this.sketch(points, closed), events.failed);
     this.viewer.addHandler("open", () => this.follow());
     this.viewer.addHandler("update-viewport", () => this.follow());
     this.viewer.addHandler("resize", () => this.follow());
     this.viewer.addHandler("canvas-click", (event) => {
-      if (!event.quick) return;
+      if (!event.quick || drawTool.value) return;
       const { x, y } = this.toSlide(event.position.x, event.position.y);
       this.events.clicked(x, y, this);
     });
     this.viewer.addHandler("tile-load-failed", (event) => this.decodeInstead(event as unknown as { tile?: { getUrl(): string } }));
   }
 
+  private sketch(points: [number, number][], closed: boolean): void {
+    this.ink.sketch = points.length ? { points, closed, colour: "#FFC400" } : null;
+    this.ink.redraw();
+  }
+
   destroy(): void {
+    this.drawing.destroy();
     for (const piece of this.pieces.values()) piece.abort.abort();
     this.over.destroy();
     this.viewer.destroy();

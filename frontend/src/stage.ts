@@ -20,7 +20,7 @@ export function paneOf(slide: string | null): Pane | undefined {
 export async function mount(host: HTMLElement, slide: string): Promise<Pane> {
   const about = state.facts.value[slide] ?? (await api.facts(slide));
   state.facts.value = { ...state.facts.value, [slide]: about };
-  const pane = new Pane(host, about, state.colour.value, { moved, clicked });
+  const pane = new Pane(host, about, state.colour.value, { moved, clicked, failed: state.say });
   mounted.set(slide, pane);
   if (slide === state.current.value && state.view.value) pane.show(state.view.value);
   if (!state.overlays.value[slide]) void fetchLayers(slide);

@@ -9,6 +9,8 @@ const KEYS: [string, string][] = [
   ["N P", "next and previous region of interest"],
   ["O", "show or hide all layers"],
   ["V L A", "look, measure a length, measure an area"],
+  ["Ctrl+Z, Ctrl+Y", "undo, redo what was drawn"],
+  ["Delete", "remove the shape that is selected"],
   ["Enter, Esc", "end or drop what is being measured"],
   ["[ ]", "previous, next slide"],
   ["Tab in the list, Shift+Enter", "open a slide beside"],

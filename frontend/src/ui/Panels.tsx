@@ -1,4 +1,6 @@
+import { DrawPanel } from "./Draw";
 import { ObjectPanel } from "./Objects";
+import { ReadingPanel } from "./Reading";
 import { Regions } from "./Regions";
 import type { MapLayer } from "../api";
 import { picked } from "../stage";
@@ -9,7 +11,7 @@ export function Panels() {
   const there = slide ? overlays.value[slide] : undefined;
   const about = slide ? facts.value[slide] : undefined;
   return (
-    <aside class="panels" aria-label="Layers and findings">
+    <aside class="panels" aria-label="Layers and results">
       {picked.value && picked.value.slide === slide && <Picked />}
       {slide && <Regions slide={slide} />}
       <section>
@@ -25,6 +27,8 @@ export function Panels() {
         {there?.maps.map((layer) => <MapPanel key={layer.name} layer={layer} />)}
       </section>
       {slide && there?.objects.map((name) => <ObjectPanel key={name} slide={slide} name={name} />)}
+      {slide && about && <DrawPanel slide={slide} />}
+      {slide && <ReadingPanel slide={slide} />}
       {about && (
         <section>
           <h2>Slide</h2>

@@ -2,7 +2,8 @@ import { useEffect } from "preact/hooks";
 import { nextFinding } from "./Regions";
 import { closePane } from "./Bar";
 import { openSlide } from "./SlideList";
-import { dropShape, endShape, home, move, saveScreenshot, zoomBy, zoomTo } from "../stage";
+import { drawTool } from "../draw";
+import { dropShape, endShape, home, move, paneOf, saveScreenshot, zoomBy, zoomTo } from "../stage";
 import { allLayers, current, help, linked, shownSlides, tool } from "../state";
 
 const MAGNIFIED = [1.25, 2.5, 5, 10, 20, 40];
@@ -22,8 +23,15 @@ const KEYS: Record<string, (event: KeyboardEvent) => void> = {
   v: () => (tool.value = "look"),
   l: () => (tool.value = "length"),
   a: () => (tool.value = "area"),
-  Enter: endShape,
-  Escape: dropShape,
+  Enter: () => {
+    if (drawTool.value) paneOf(current.value)?.drawing.finish();
+    else endShape();
+  },
+  Escape: () => {
+    drawTool.value = null;
+    dropShape();
+  },
+  Delete: () => paneOf(current.value)?.drawing.removeSelected(),
   "[": () => neighbour(-1),
   "]": () => neighbour(1),
   k: () => (linked.value = !linked.value),
@@ -52,6 +60,13 @@ function isTaken(event: KeyboardEvent): boolean {
 export function useKeys(): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
+      if ((event.ctrlKey || event.metaKey) && (event.key === "z" || event.key === "y")) {
+        const drawing = paneOf(current.value)?.drawing;
+        if (event.key === "y" || event.shiftKey) drawing?.redo();
+        else drawing?.undo();
+        event.preventDefault();
+        return;
+      }
       const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
       if (!act || isTaken(event)) return;
       event.preventDefault();

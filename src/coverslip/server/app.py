@@ -24,10 +24,13 @@ STATIC = Path(__file__).parent / "static"
 """The page as built: HTML, script, style, fonts."""
 
 POLICY = (
-    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; object-src 'none'; "
-    "base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self' data: blob:; "
+    "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""What a page of ours may load: nothing but from this server."""
+"""What a page of ours may load: nothing but from this server.
+
+``unsafe-eval`` is for the drawing library, whose WebGL shaders are set by functions that it compiles.
+"""
 
 
 @dataclass(frozen=True)
