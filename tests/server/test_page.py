@@ -221,3 +221,48 @@ def test_keys_are_explained(page: object) -> None:
     assert "research use only" in page.get_by_role("dialog").inner_text()
     page.keyboard.press("Escape")
     page.wait_for_function("() => !document.querySelector('dialog').open")
+
+
+# ---------------------------------------------------------------------- drawing and reading
+def shapes_of(page: object, wanted: int) -> list[dict[str, object]]:
+    """Wait until the server has so many shapes, and return them."""
+    script = "async (n) => (await (await fetch('api/slides/a%20slide/shapes')).json()).length === n"
+    page.wait_for_function(script, arg=wanted)
+    return page.evaluate("async () => (await fetch('api/slides/a%20slide/shapes')).json()")
+
+
+def dragged(page: object, *points: tuple[int, int]) -> None:
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=5)
+    page.mouse.up()
+
+
+def test_shapes_are_drawn_kept_and_taken_back(page: object) -> None:
+    wait_for_colour(page, "below", "a === 255 && r + g + b < 500")
+    page.get_by_role("button", name="Rectangle", exact=True).click()
+    dragged(page, (400, 300), (500, 380))
+    (rectangle,) = shapes_of(page, 1)
+    assert (rectangle["kind"], rectangle["class_name"], rectangle["author"]) == ("rectangle", "tumour", "You")
+    page.get_by_label("stroma").check()
+    page.get_by_role("button", name="Brush", exact=True).click()
+    dragged(page, (500, 500), (560, 520), (620, 580))
+    brush = next(one for one in shapes_of(page, 2) if one["kind"] == "brush")
+    assert brush["class_name"] == "stroma"
+    assert shapely.from_geojson(json.dumps(brush["geometry"])).area > 1000
+    page.keyboard.press("Control+z")
+    (left,) = shapes_of(page, 1)
+    assert left["id"] == rectangle["id"]
+    page.reload()
+    page.get_by_text("x · ").wait_for()
+    assert shapes_of(page, 1)[0]["id"] == rectangle["id"]
+
+
+def test_the_own_finding_is_locked_before_the_reveal(page: object) -> None:
+    page.get_by_role("button", name="Begin reading").click()
+    page.get_by_role("textbox", name="Finding", exact=True).fill("benign")
+    page.get_by_role("button", name="Lock my finding").click()
+    page.get_by_text("locked").wait_for()
+    page.get_by_role("button", name="Show what the model says").click()
+    page.get_by_role("alert").get_by_text("no model spoke of a slide").wait_for()
