@@ -1,6 +1,6 @@
 """Train segmenters on slides with known truth, and measure them on what they never saw.
 
-    python benchmarks/segment.py phantoms OUT [--epochs 12]
+    python benchmarks/segment.py phantoms OUT [--epochs 24]
     python benchmarks/segment.py lung OUT --data DIR [--epochs 12]
     python benchmarks/segment.py stitched OUT
 
@@ -258,7 +258,7 @@ def _told(told: Any) -> None:
 
 
 WORK = {
-    "phantoms": (phantoms, 12),
+    "phantoms": (phantoms, 24),
     "lung": (lung, 12),
     "stitched": (stitched, 4096),
 }

@@ -77,3 +77,25 @@ def test_unknown_losses_and_weights_are_refused() -> None:
         Loss({"dice": 0})
     with pytest.raises(UsageError, match="there is no loss"):
         Loss({})
+
+
+def test_a_loss_that_is_no_number_names_the_tiles() -> None:
+    pytest.importorskip("lightning")
+    from coverslip.learn.segment.module import SegmentModule
+
+    class Broken(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(x), 2, *x.shape[2:]), torch.nan)
+
+    module = SegmentModule(
+        Broken(), ("a", "b"), Loss({"dice": 1}), where=lambda place: f"near ({place}, 0) of A"
+    )
+    batch = {
+        "pixels": torch.zeros(2, 3, 8, 8, dtype=torch.uint8),
+        "mask": torch.zeros(2, 8, 8, dtype=torch.uint8),
+        "place": torch.tensor([3, 512]),
+    }
+    with pytest.raises(
+        UsageError, match=r"loss became nan in epoch 0 on the tiles near \(3, 0\) of A, near \(512"
+    ):
+        module.training_step(batch, 0)
