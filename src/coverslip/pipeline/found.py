@@ -12,7 +12,7 @@ from coverslip.core import unknown
 from coverslip.core.errors import RecipeError
 from coverslip.pipeline.areas import Area, Mask, Regions, Squares, Whole
 from coverslip.pipeline.limits import Limit
-from coverslip.store import Features, LabelMap, Table
+from coverslip.store import Features, LabelMap, StitchedMap, Table
 from coverslip.tiles import Tiles
 from coverslip.tissue import Tissue
 from coverslip.tissue.quality import FLAGS, Quality
@@ -113,6 +113,8 @@ def _known(value: Any, *, measured: bool) -> list[str]:
         return ["usable", *FLAGS]
     if isinstance(value, LabelMap):
         return list(value.names)
+    if isinstance(value, StitchedMap):
+        return []  # its regions are among the objects
     return [*_labels(value)[1], *(_columns(value) if measured else ())]
 
 
