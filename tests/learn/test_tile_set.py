@@ -192,3 +192,24 @@ def test_transfer_learns_only_what_it_should(trained: Path, task_file, tmp_path:
     for name, value in start.state().items():
         same = bool((after[name] == value).all())
         assert same == (not name.startswith("head.")), name
+
+
+def test_a_committee_says_what_its_members_say_on_average(trained: Path, task_file, tmp_path: Path) -> None:
+    from coverslip.learn.classify.tile_set import committee
+    from coverslip.models.picture_classifier import PictureClassifier
+
+    models = tmp_path / "models"
+    for number in (0, 1):
+        shutil.copytree(trained / f"run/models/label/fold{number}", models / f"fold{number}")
+    committee(models, 2, {})
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    each = [PictureClassifier.load(models / f"fold{number}") for number in (0, 1)]
+    views = int(each[0].card.preprocessing["views"])
+    assert views == 8
+    whole = PictureClassifier.load(models)
+    mean = np.mean([one.probabilities(pixels) for one in each], axis=0)
+    np.testing.assert_allclose(whole.probabilities(pixels), mean, atol=1e-5)
+    assert whole.features(pixels).shape == (5, 2 * each[0].features(pixels).shape[1])
+    changed = VALUES | {"network": {"parameters": {"members": 2}}}
+    with pytest.raises(CoverslipError, match="committee"):
+        load_task(task_file(cohort=str(trained / "tiles.csv"), **changed))

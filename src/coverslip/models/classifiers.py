@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 SMALL = "small-cnn"
+MEMBERS = "members"
 Transfer = Literal["scratch", "frozen", "blocks", "full"]
 
 
@@ -28,7 +29,8 @@ def build_classifier(
     architecture
         ``"small-cnn"`` or a name of timm.
     parameters
-        Arguments of `coverslip.models.small_cnn.SmallCNN`, or of ``timm.create_model``.
+        Arguments of `coverslip.models.small_cnn.SmallCNN`, or of ``timm.create_model``; ``members`` above 1
+        makes a `coverslip.models.committee.Committee` of so many.
 
     Raises
     ------
@@ -40,6 +42,11 @@ def build_classifier(
         When torch or timm is not installed.
     """
     given = dict(parameters or {})
+    members = int(given.pop(MEMBERS, 1))
+    if members > 1:
+        from coverslip.models.committee import Committee
+
+        return Committee([build_classifier(architecture, classes, given) for _ in range(members)])
     try:
         if architecture == SMALL:
             from coverslip.models.small_cnn import SmallCNN

@@ -166,10 +166,9 @@ class PictureClassifier:
         return np.asarray(chances / chances.sum(axis=1, keepdims=True), np.float32)
 
     def _pooled(self, x: torch.Tensor) -> torch.Tensor:
-        network = self._network
-        if not hasattr(network, "forward_head"):
-            return network.features(x)  # type: ignore[operator,no-any-return]
-        return network.forward_head(network.forward_features(x), pre_logits=True)  # type: ignore[operator,no-any-return]
+        from coverslip.models.committee import pooled
+
+        return pooled(self._network, x)
 
     def _run(self, batch: RGB, forward: object) -> NDArray[np.float32]:
         import torch

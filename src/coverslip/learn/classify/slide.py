@@ -65,7 +65,7 @@ class SlideTask:
     augment: AugmentSpec = field(default_factory=AugmentSpec)
     fit: FitSpec = FIT
     split: SplitBy = field(default_factory=SplitBy)
-    final: Literal["refit", "first"] = "refit"
+    final: Literal["refit", "committee", "first"] = "refit"
     stain: str | None = None
     licence: str | None = None
 

@@ -19,6 +19,7 @@ from coverslip.learn.classify.learner import Gathered, Learner, telling
 from coverslip.learn.classify.pictures import store_pictures
 from coverslip.learn.classify.runs import TaskRun, probability_columns, splits_digest
 from coverslip.learn.classify.specs import codes_of
+from coverslip.learn.classify.tile_set import committee
 from coverslip.learn.task import Plan, Trained
 from coverslip.learn.told import Listen, Told
 from coverslip.models.folder import ModelFolder
@@ -285,8 +286,12 @@ class SlideTiles:
         """Keep one model: learned anew from all slides, or the first fold's."""
         measured = {"test": metrics, "of": "the folds' models on slides that did not train them"}
         first = ModelFolder.load(models / "fold0")
-        if self.task.final == "first" or self.task.votes.rule in LEARNED:
+        alone = self.task.final == "committee" and len(self.splits.folds) == 1
+        if self.task.final == "first" or alone or self.task.votes.rule in LEARNED:
             ModelFolder.save(models, first.state(), replace(first.card, metrics=measured))
+            return
+        if self.task.final == "committee":
+            committee(models, len(self.splits.folds), {"metrics": measured})
             return
         refit = self.task.refit(self.learner, models, len(self.splits.folds))
         every = gathered.of(np.arange(len(self.cohort)), taught=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from coverslip.cohort import Rows, Splits, SplitSpec, Target, given, holdout, split_as
 from coverslip.core.errors import UsageError
-from coverslip.models.classifiers import SMALL, Transfer
+from coverslip.models.classifiers import MEMBERS, SMALL, Transfer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +48,8 @@ class NetworkSpec:
             raise UsageError(
                 f"{SMALL} has no published weights", mend="give weights: FILE, or transfer: scratch"
             )
+        if MEMBERS in self.parameters:
+            raise UsageError("networks learn one by one", mend="leave members out; say final: committee")
         if not 0 < self.layer_decay <= 1:
             raise UsageError(f"layer_decay {self.layer_decay} cannot be: expected above 0, up to 1")
 

@@ -142,12 +142,16 @@ class TileSet:
     def _final(self, gathered: Gathered, models: Path, metrics: dict[str, Any], listen: Listen) -> None:
         """Keep one model: learned anew from all rows, or the first fold's."""
         measured = {"metrics": {"test": metrics, "of": "the folds' models on rows that did not train them"}}
-        if self.task.final == "first":
+        count = len(self.splits.folds)
+        if self.task.final == "first" or (self.task.final == "committee" and count == 1):
             _copied(models / "fold0", models, measured)
+            return
+        if self.task.final == "committee":
+            committee(models, count, measured)
             return
         everyone = np.arange(len(self.cohort))
         none = np.zeros(0, np.int64)
-        refit = self.task.refit(self.learner, models, len(self.splits.folds))
+        refit = self.task.refit(self.learner, models, count)
         about = {"digest": splits_digest(self.splits), "fold": None, "rows": {"train": len(everyone)}}
         refit.learn(gathered, (everyone, none), models, listen=telling(listen, "all rows"), splits=about)
         _copied(models, models, measured)
@@ -171,6 +175,21 @@ def check_pictures(paths: list[str]) -> None:
         raise UsageError(
             f"{len(problems)} pictures cannot be read: {'; '.join(problems[:5])}", mend="mend them"
         )
+
+
+def committee(models: Path, count: int, changes: dict[str, Any]) -> None:
+    """Save the folds' models as one, which averages what they say."""
+    from dataclasses import replace
+
+    from coverslip.models.classifiers import MEMBERS
+    from coverslip.models.committee import joined
+    from coverslip.models.folder import ModelFolder
+
+    folds = [ModelFolder.load(models / f"fold{number}") for number in range(count)]
+    card = folds[0].card
+    splits = {"digest": card.splits.get("digest"), "fold": None, "folds": count}
+    whole = replace(card, parameters={**card.parameters, MEMBERS: count}, splits=splits, **changes)
+    ModelFolder.save(models, joined([fold.state() for fold in folds]), whole)
 
 
 def _copied(source: Path, target: Path, changes: dict[str, Any]) -> None:

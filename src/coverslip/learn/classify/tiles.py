@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from coverslip.learn.classify.slide_tiles import SlideTiles
     from coverslip.learn.classify.tile_set import TileSet
 
-FIT = FitSpec(epochs=40, batch_size=32, lr=2e-3, ema=0.99)
+FIT = FitSpec(epochs=40, batch_size=64, lr=3e-3, ema=0.99)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,8 @@ class TilesTask:
         See `NetworkSpec`, `LossSpec`, `AugmentSpec`, `FitSpec`, `SplitBy`.
     final
         The model that is kept: ``refit``, learned anew from all rows with as many epochs as the folds kept,
-        or ``first``, that of the first fold.
+        ``committee``, the folds' models together (their mean probability), or ``first``, that of the first
+        fold.
     stain, licence
         For the model's card.
     """
@@ -75,7 +76,7 @@ class TilesTask:
     augment: AugmentSpec = field(default_factory=AugmentSpec)
     fit: FitSpec = FIT
     split: SplitBy = field(default_factory=SplitBy)
-    final: Literal["refit", "first"] = "refit"
+    final: Literal["refit", "committee", "first"] = "refit"
     stain: str | None = None
     licence: str | None = None
 

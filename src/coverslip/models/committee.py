@@ -1,0 +1,54 @@
+"""Several networks of one kind that judge together: the mean of their probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import nn
+
+MEMBER = "members.{}."
+"""Prefix of a member's weights."""
+
+
+class Committee(nn.Module):
+    """Pictures (n, 3, h, w) → logarithms of mean probabilities (n, k), which a softmax turns back into them.
+
+    Parameters
+    ----------
+    members
+        Networks of class scores.
+
+    Examples
+    --------
+    >>> one, other = (nn.Linear(2, 2) for _ in range(2))
+    >>> Committee([one, other])(torch.zeros(3, 2)).exp().sum(dim=1).allclose(torch.ones(3))
+    True
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return scores (n, k)."""
+        said = [member(x).float().log_softmax(dim=1) for member in self.members]
+        return torch.stack(said).logsumexp(dim=0) - torch.tensor(float(len(said))).log()
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the members' features side by side, (n, d)."""
+        return torch.cat([pooled(member, x) for member in self.members], dim=1)
+
+
+def pooled(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return what the head of a network sees of pictures, (n, d)."""
+    if not hasattr(network, "forward_head"):
+        found: torch.Tensor = network.features(x)  # type: ignore[operator]
+    else:
+        found = network.forward_head(network.forward_features(x), pre_logits=True)  # type: ignore[operator]
+    return found
+
+
+def joined(states: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Return the weights of a committee of the networks with these weights."""
+    return {MEMBER.format(i) + name: value for i, state in enumerate(states) for name, value in state.items()}
