@@ -176,7 +176,9 @@ class AggregateStage(_Model):
 
     def _table(self, said: BagSaid) -> Table:
         """Return a row per target and class: what was said; of a regression one row, class empty."""
-        targets, names, values = [], [], []
+        targets: list[str] = []
+        names: list[str] = []
+        values: list[float] = []
         for target, classes, each in zip(self._loaded.targets, self._loaded.classes, said.said, strict=True):
             targets += [target.column] * len(each)
             names += classes or ("",)
