@@ -94,7 +94,15 @@ def level_of(stage: Stage, depth: int) -> Level:
     plain = tuple((limit.kind, json.dumps(limit.to_plain())) for limit in limits)
     asked = tuple((name, tuple(keys)) for name, keys in sources.items())
     words = " and ".join(map(str, limits))
-    reads, writes = tuple(stage.reads()), tuple(stage.writes())
+    links = stage.links if isinstance(stage, Step) else {}
+    reads = tuple(links.get(key, key) for key in core_of(stage).reads())
     return Level(
-        stage.name, core_of(stage).name, depth, words, limits=plain, sources=asked, reads=reads, writes=writes
+        stage.name,
+        core_of(stage).name,
+        depth,
+        words,
+        limits=plain,
+        sources=asked,
+        reads=reads,
+        writes=tuple(stage.writes()),
     )

@@ -29,7 +29,7 @@ ROWS, COLUMNS = 12, 9
 
 @dataclass(frozen=True)
 class Level:
-    """A step as its panel knows it; see `coverslip.pipeline.Step`."""
+    """A step as its panel knows it; see `coverslip.pipeline.Step`. It `reads` what its stage does."""
 
     name: str
     stage: str
@@ -114,33 +114,10 @@ def _given(level: Level, inputs: Mapping[str, Any]) -> list[tuple[str, int, int]
         return []
     chosen, counts = level.selection(inputs), []
     for key in level.reads:
-        head = head_of(key)
-        asked = any(key in keys for _, keys in level.sources)
-        if key not in inputs or head not in ("tiles", "objects") or (head == "tiles" and _beside(level, key)):
-            continue
-        kept, _ = chosen.apply(key, inputs[key])
-        if head == "objects" and asked and not _own(level, key):
-            continue
-        counts.append((head, len(kept), len(inputs[key])))
+        if key in inputs and head_of(key) in ("tiles", "objects"):
+            kept, _ = chosen.apply(key, inputs[key])
+            counts.append((head_of(key), len(kept), len(inputs[key])))
     return counts
-
-
-def _beside(level: Level, key: str) -> bool:
-    """Say whether tiles are read only to tell where an earlier step's rows lie."""
-    return level.stage in ("select", "tiles", "pixels") and any(key in keys for _, keys in level.sources)
-
-
-def _own(level: Level, key: str) -> bool:
-    """Say whether a stage works on objects, and does not only lie in them."""
-    return level.stage in (
-        "select",
-        "count",
-        "classify-objects",
-        "positivity",
-        "membrane",
-        "hot-spot",
-        "glands",
-    )
 
 
 # ------------------------------------------------------------------ words and tables
