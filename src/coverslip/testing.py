@@ -23,7 +23,17 @@ from coverslip.pipeline.step import WORDS, Step, said_of
 from coverslip.slides import Slide
 from coverslip.slides.reader import HEAD_BYTES, Reader, paste
 from coverslip.slides.source import head_of
-from coverslip.store import STREAMS, Derived, Features, Objects, ObjectTable, Provenance, Resume, RunFolder
+from coverslip.store import (
+    STREAMS,
+    Derived,
+    Features,
+    Objects,
+    ObjectTable,
+    Provenance,
+    Resume,
+    RunFolder,
+    StitchedMap,
+)
 from coverslip.tiles import Tiles
 from coverslip.tissue import Tissue
 
@@ -288,6 +298,8 @@ def _emptied(value: Any) -> Any:
 
 def _check_resume(stage: Stage, slide: Slide, given: Mapping[str, Any], streamed: list[str]) -> None:
     for key in streamed:
+        if key.startswith("maps/"):
+            continue  # what is left of a map tells by itself which tiles are still needed
         if key.startswith("objects/"):
             _check_parts(stage, slide, given, key)
             continue
@@ -310,4 +322,6 @@ def _check_parts(stage: Stage, slide: Slide, given: Mapping[str, Any], key: str)
 
 def _content(value: Any) -> Any:
     """Return what a value says, wherever it lies."""
+    if isinstance(value, StitchedMap):
+        return value.kind, value.classes, value.downsample, value.read()
     return value.read() if isinstance(value, Objects) else value

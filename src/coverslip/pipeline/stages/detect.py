@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from coverslip.core.errors import RecipeError, StoreError, UsageError
 from coverslip.pipeline.stage import NOTES, chosen
+from coverslip.pipeline.stages.segment import model_at
 from coverslip.slides import Slide
 from coverslip.store import ObjectStream, Resume
 from coverslip.tiles import Tiles
@@ -114,13 +115,11 @@ class DetectStage:
         return {key: found, NOTES: notes}
 
     def _folder(self) -> ModelFolder:
-        from coverslip.models.folder import ModelFolder
-
         if not self.model:
             raise RecipeError(
                 "stage 'detect' names no model", mend="give the folder: --set detect.model=RUN/models/NAME"
             )
-        return ModelFolder.load(self.model)
+        return model_at(self.model)
 
     def _check_mpp(self, folder: ModelFolder, tiles: Tiles) -> None:
         wanted = folder.card.mpp

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -131,13 +133,11 @@ class SegmentStage(RegionSpec):
         }
 
     def _folder(self) -> ModelFolder:
-        from coverslip.models.folder import ModelFolder
-
         if not self.model:
             raise RecipeError(
                 "stage 'segment' names no model", mend="give the folder: --set segment.model=RUN/models/NAME"
             )
-        return ModelFolder.load(self.model)
+        return model_at(self.model)
 
     def _margin(self, folder: ModelFolder) -> int:
         return int(folder.card.preprocessing.get("margin_px", 0)) if self.margin is None else self.margin
@@ -252,6 +252,24 @@ def _painted(regions: Regions, near: NDArray[np.int64], squares: Tiles, index: i
     grid = Grid(Size(LABEL_TILE, LABEL_TILE), squares.downsample, (x, y))
     labels = rasterise(Annotations(shapes), grid, classes=names)
     return np.where(labels == IGNORE, 0, labels).astype(np.uint8)
+
+
+def model_at(path: str) -> ModelFolder:
+    """Open a model folder, checked; again only when its files have changed.
+
+    A runner asks a stage many times what it writes, and the check reads all weights.
+    """
+    from coverslip.models.folder import CARD, WEIGHTS
+
+    files = [Path(path) / name for name in (CARD, WEIGHTS)]
+    return _model_at(path, tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files))
+
+
+@lru_cache(maxsize=16)
+def _model_at(path: str, _changed: tuple[int, ...]) -> ModelFolder:
+    from coverslip.models.folder import ModelFolder
+
+    return ModelFolder.load(path)
 
 
 def recipe_of_model(model: ModelFolder) -> dict[str, Any]:
