@@ -17,9 +17,9 @@ from coverslip.core.units import parse_mpp
 def made(kind: type[Any], values: Mapping[str, Any], *, where: str, folder: Path) -> Any:
     """Make a `kind`, a dataclass, of plain values.
 
-    A field that is a dataclass takes a mapping; one that is a `pathlib.Path` is relative to `folder`; one
-    called ``mpp``, or ending in ``_mpp``, also takes a magnification such as ``20x``. All problems are listed
-    at once.
+    A field that is a dataclass takes a mapping, of which what is not said stays as the field's default has
+    it; one that is a `pathlib.Path` is relative to `folder`; one called ``mpp``, or ending in ``_mpp``, also
+    takes a magnification such as ``20x``. All problems are listed at once.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _made(kind: type[Any], values: Any, problems: list[str], at: tuple[str, Path]) -> Any:
+def _made(kind: type[Any], values: Any, problems: list[str], at: tuple[str, Path], base: Any = None) -> Any:
     if isinstance(values, kind):
         return values
     if not isinstance(values, Mapping):
@@ -65,12 +65,13 @@ def _made(kind: type[Any], values: Any, problems: list[str], at: tuple[str, Path
     arguments = {
         name: _value(kind, name, values[name], problems, at) for name in _names(kind) if name in values
     }
-    missing = [f.name for f in dataclasses.fields(kind) if _needed(f) and f.name not in values]
+    needed = () if base is not None else dataclasses.fields(kind)
+    missing = [f.name for f in needed if _needed(f) and f.name not in values]
     problems += [f"{_key(at[0])}{name} is missing" for name in missing]
     if len(problems) > before:
         return None
     try:
-        return kind(**arguments)
+        return kind(**arguments) if base is None else dataclasses.replace(base, **arguments)
     except CoverslipError as error:
         problems.append(f"{_key(at[0])}{error}")
         return None
@@ -80,7 +81,7 @@ def _value(kind: type[Any], name: str, value: Any, problems: list[str], at: tupl
     hint, where = _hints(kind)[name], f"{_key(at[0])}{name}"
     inner = _dataclass_in(hint)
     if inner is not None and value is not None and not isinstance(value, (str, int, float)):
-        return _made(inner, value, problems, (f"{where}: ", at[1]))
+        return _made(inner, value, problems, (f"{where}: ", at[1]), _default(kind, name, inner))
     if Path in _parts(hint) and isinstance(value, str) and value:
         return _path(at[1], value)
     try:
@@ -123,6 +124,14 @@ def _names(kind: type[Any]) -> list[str]:
 def _needed(field: dataclasses.Field[Any]) -> bool:
     missing = dataclasses.MISSING
     return field.init and field.default is missing and field.default_factory is missing
+
+
+def _default(kind: type[Any], name: str, inner: type[Any]) -> Any:
+    """Return the default of a field when it is an `inner`."""
+    field = next(field for field in dataclasses.fields(kind) if field.name == name)
+    made_by = field.default_factory
+    default = field.default if made_by is dataclasses.MISSING else made_by()
+    return default if isinstance(default, inner) else None
 
 
 def _parts(hint: Any) -> tuple[Any, ...]:
