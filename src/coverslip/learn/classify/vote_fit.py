@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Inverse strengths of the ridge that are tried."""
 
-EPOCHS = 200
+EPOCHS = 100
 BATCH = 64
 
 Rows = NDArray[np.int64]
@@ -181,6 +181,8 @@ def fit_reader(x: dict[int, NDArray[np.float32]], codes: Rows, parts: tuple[Rows
     from coverslip.models.votes_lstm import TileReader
 
     seed_everything(0)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # so small a network only waits for a second thread
     first, second = (_tensors(x, codes, part) for part in parts)
     if first is None:
         raise UsageError("there is no training slide")
@@ -199,6 +201,7 @@ def fit_reader(x: dict[int, NDArray[np.float32]], codes: Rows, parts: tuple[Rows
             score = float(cross_entropy(reader(held[0]), held[1]))
         if score < best:
             best, kept = score, {name: value.clone() for name, value in reader.state_dict().items()}
+    torch.set_num_threads(before)
     reader.load_state_dict(kept)
     return reader.eval().requires_grad_(False)
 
