@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STRENGTHS = (0.01, 0.1, 1.0, 10.0, 100.0)
 """Inverse strengths of the ridge that are tried."""
 
-EPOCHS = 100
+EPOCHS = 200
 BATCH = 64
 
 Rows = NDArray[np.int64]
