@@ -3,9 +3,9 @@
     python benchmarks/nuclei.py train   --data DATA/nuclei -o WORK [--steps N]
     python benchmarks/nuclei.py ship    --data DATA/nuclei -o WORK [--to FOLDER]
     python benchmarks/nuclei.py score   --data DATA/nuclei [--model FOLDER] [--part val]
-    python benchmarks/nuclei.py borders [--side 4096]
+    python benchmarks/nuclei.py borders SLIDE [--side 4096] [--tile 512]
     python benchmarks/nuclei.py million [--count 1000000]
-    python benchmarks/nuclei.py speed   [--side 4096]
+    python benchmarks/nuclei.py speed   SLIDE
 
 `train` goes on where it was stopped; on one quiet core with bf16 instructions a step takes 0.7 s. `ship`
 chooses the reading on pictures kept from training, writes the model folder of the package, and scores it
@@ -20,6 +20,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
+import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -133,22 +136,137 @@ def score(options: argparse.Namespace) -> None:
     scored(load_nuclei(options.model, views=1), options.data, options.part)
 
 
+def painted(options: argparse.Namespace, count: int):
+    """Return a slide of `count` painted nuclei at 0.5 µm per pixel, their truth, and what sees them."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "models"))
+    from nuclei_painted import Sees, discs, painted_slide
+
+    from coverslip.core import Size
+
+    pitch = options.pitch
+    across = round(count**0.5)
+    size = Size(across * pitch, -(-count // across) * pitch)
+    truth = discs(size, pitch, 0)
+    return painted_slide(size, truth), truth, Sees()
+
+
+def errors(xy: np.ndarray, truth: np.ndarray, tile: int) -> dict[str, object]:
+    """Count true nuclei that were found twice or not at all, at tile borders (they cross one) and inside."""
+    from scipy.spatial import cKDTree
+
+    far, which = cKDTree(truth[:, :2]).query(xy)
+    hits = np.bincount(which[far < truth[which, 2]], minlength=len(truth))
+    from_edge = np.abs((truth[:, :2] + tile / 2) % tile - tile / 2).min(axis=1)
+    border = from_edge <= truth[:, 2]
+    said: dict[str, object] = {"nuclei": len(truth), "found": len(xy)}
+    for name, rows in (("border", border), ("inside", ~border)):
+        said[name] = int(rows.sum())
+        said[f"{name}_missed"] = round(float((hits[rows] == 0).mean()), 6)
+        said[f"{name}_twice"] = round(float((hits[rows] > 1).mean()), 6)
+    return said
+
+
+def million(options: argparse.Namespace) -> None:
+    """Find and write painted nuclei as a run does, and export them; every number is of this process."""
+    from coverslip.interop import write_geojson
+    from coverslip.models.nuclei.slide import CLASSES, MEASUREMENTS, nuclei_of_slide, parts_of
+    from coverslip.store import ObjectStream, Provenance, RunFolder
+    from coverslip.tiles import GridSpec, lay
+
+    slide, truth, sees = painted(options, options.count)
+    tiles = lay(slide, GridSpec(mpp=0.5, size=1024, edge="pad"))
+    made = Provenance.make("benchmark", 1, parameters={}, inputs={}, slide=None)
+    with tempfile.TemporaryDirectory() as folder:
+        run, begin = RunFolder.create(folder), time.process_time()
+        parts = nuclei_of_slide(sees, slide, tiles)
+        stream = ObjectStream(
+            parts, n=parts_of(tiles), classes=CLASSES, mpp=slide.mpp, measurements=MEASUREMENTS
+        )
+        run.put("slide", "objects/nuclei", stream, provenance=made)
+        found_s, found_mb = time.process_time() - begin, peak_mb()
+        objects = run.get("slide", "objects/nuclei")
+        begin = time.process_time()
+        write_geojson(objects, Path(folder) / "nuclei.geojson")
+        said = errors(objects.xy, truth, 1024)
+        said |= {"find_cpu_s": round(found_s, 1), "peak_mb": found_mb}
+        said |= {"export_cpu_s": round(time.process_time() - begin, 1), "peak_mb_with_export": peak_mb()}
+    print(json.dumps(said))
+
+
+def borders(options: argparse.Namespace) -> None:
+    """Compare the true model's nuclei of tiles with those of one look at the whole picture."""
+    from coverslip.core import Box
+    from coverslip.models.nuclei.detector import load_nuclei
+    from coverslip.models.nuclei.slide import nuclei_of_slide, slide_levels
+    from coverslip.slides import open_slide
+    from coverslip.tiles import GridSpec, lay
+
+    detector = load_nuclei(options.model, precision=options.precision)
+    slide = open_slide(options.slide, mpp=options.mpp)
+    scale = detector.mpp / slide.require_mpp()
+    scale = 1.0 if abs(scale - 1) < 0.01 else scale
+    side = int(min(min(slide.size) / scale, options.side))
+    tiles = lay(slide, GridSpec(mpp=detector.mpp, size=options.tile))
+    corner = tiles.xy + tiles.side_px <= side * tiles.downsample
+    tiles = tiles.take(corner.all(axis=1))
+    xy = np.concatenate([p.xy for p in nuclei_of_slide(detector, slide, tiles)]) / tiles.downsample
+    width, height = (tiles.xy.max(axis=0) + tiles.side_px).tolist()
+    pixels = slide.read_at(Box(0, 0, width, height), tiles.downsample).astype(np.float32) / 255
+    whole = detector.find(pixels, slide_levels(slide, tiles))
+    truth = np.column_stack([whole.centres, whole.diameters / 2])
+    print(json.dumps(errors(xy, truth, options.tile)))
+
+
+def speed(options: argparse.Namespace) -> None:
+    """Give seconds per mm² at 0.5 µm per pixel, reading pixels, network and outlines included."""
+    from coverslip.models.nuclei.detector import load_nuclei
+    from coverslip.models.nuclei.slide import nuclei_of_slide
+    from coverslip.slides import open_slide
+    from coverslip.tiles import GridSpec, lay
+
+    slide = open_slide(options.slide, mpp=options.mpp)
+    tiles = lay(slide, GridSpec(mpp=0.5, size=1024, edge="pad"))
+    for precision in ("bf16", "f32"):
+        detector = load_nuclei(options.model, precision=precision)
+        next(nuclei_of_slide(detector, slide, tiles.take([0])))  # kernels are loaded, memory is there
+        begin, wall = time.process_time(), time.perf_counter()
+        count = sum(map(len, nuclei_of_slide(detector, slide, tiles)))
+        took, wall = time.process_time() - begin, time.perf_counter() - wall
+        mm2 = len(tiles) * (1024 * 0.5e-3) ** 2
+        said = {"precision": precision, "nuclei": count, "mm2": round(mm2, 3)}
+        print(json.dumps(said | {"cpu_s_per_mm2": round(took / mm2, 3), "s_per_mm2": round(wall / mm2, 3)}))
+
+
+def peak_mb() -> int:
+    """Return the peak memory of this process in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     top = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = top.add_subparsers(required=True)
-    for verb in (train, ship, score):
+    for verb in (train, ship, score, million, borders, speed):
         one = verbs.add_parser(verb.__name__, help=verb.__doc__)
         one.set_defaults(verb=verb)
-        one.add_argument("--data", type=Path, required=True)
-        if verb is not score:
+        if verb in (train, ship, score):
+            one.add_argument("--data", type=Path, required=True)
+        if verb in (train, ship):
             one.add_argument("-o", "--out", type=Path, required=True)
-    verbs.choices["train"].add_argument("--steps", type=int)
-    verbs.choices["train"].add_argument("--count", type=int)
-    verbs.choices["train"].add_argument("--seed", type=int)
+        if verb in (score, borders, speed):
+            one.add_argument("--model")
+        if verb in (borders, speed):
+            one.add_argument("slide")
+            one.add_argument("--mpp", type=float)
+    for name in ("--steps", "--count", "--seed"):
+        verbs.choices["train"].add_argument(name, type=int)
     verbs.choices["ship"].add_argument("--to", type=Path)
-    verbs.choices["score"].add_argument("--model")
     verbs.choices["score"].add_argument("--part", default="val", choices=["val", "calibration", "train"])
+    verbs.choices["million"].add_argument("--count", type=int, default=1_000_000)
+    verbs.choices["million"].add_argument("--pitch", type=int, default=31)
+    verbs.choices["borders"].add_argument("--side", type=int, default=4096)
+    verbs.choices["borders"].add_argument("--tile", type=int, default=512)
+    verbs.choices["borders"].add_argument("--precision", default="bf16")
     return top
 
 

@@ -10,8 +10,6 @@ import pytest
 import shapely
 from shapely import box
 
-pytest.importorskip("torch")
-
 from coverslip.core import Size
 from coverslip.core.errors import StoreError, UsageError
 from coverslip.pipeline.stage import LIMITED
