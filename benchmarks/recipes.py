@@ -276,10 +276,12 @@ def truth(names: list[str], seeds: int) -> bool:
 # ------------------------------------------------------------------ what a gate saves
 def gate(keep: float = 0.1) -> float:
     """Measure all tiles of a phantom, and those that a gate keeps; return the ratio of the times."""
-    phantom = make(PhantomSpec(width=6000, height=5000, tissue_share=0.6, holes=0.0), FIRST)
+    phantom = make(PhantomSpec(width=2600, height=2200, tissue_share=0.6, holes=0.0), FIRST)
     with TemporaryDirectory() as folder:
         path = write_slide(phantom, Path(folder) / "gate.svs")
-        recipe = Recipe.from_dict({"stages": ["tissue", {"tiles": {"size": 256, "quality": False}}, "stain"]})
+        recipe = Recipe.from_dict(
+            {"stages": ["tissue", {"tiles": {"size": 256, "stride": 56, "quality": False}}, "stain"]}
+        )
         look = Recipe.from_dict(recipe.to_dict() | {"stages": [*recipe.to_dict()["stages"], "colour"]})
         with open_slide(path) as slide:
             amounts = Pipeline(look.stages).run(slide)["predictions/colour"]["haematoxylin"]

@@ -159,22 +159,23 @@ def fit_pixels(
     rng = np.random.default_rng(0)
     share = int(np.median(counts))
     rows = np.concatenate([rng.choice(np.flatnonzero(labels == c), share) for c in range(len(classes))])
-    rows = rows if balanced else np.arange(len(labels))
     mean, sd = features[rows].mean(axis=0), features[rows].std(axis=0) + 1e-6
     network = MLPClassifier(
         (UNITS,),
         max_iter=200,
-        batch_size=1024,
+        batch_size=int(np.clip(len(rows) // 30, 16, 1024)),
         learning_rate_init=3e-3,
         alpha=1e-4,
         early_stopping=True,
-        n_iter_no_change=8,
+        n_iter_no_change=12,
         random_state=0,
     )
     network.fit((features[rows] - mean) / sd, labels[rows])
     (hidden, out), (hidden_bias, out_bias) = network.coefs_, network.intercepts_
     if len(classes) == 2:  # one output: as two, so that all models are alike
         out, out_bias = np.hstack([0 * out, out]), np.array([0.0, *out_bias])
+    if not balanced:  # back to how frequent classes are (Saerens 2002)
+        out_bias = out_bias + np.log(counts / counts.sum())
     return PixelModel(
         name,
         classes,

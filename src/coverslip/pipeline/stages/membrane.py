@@ -57,7 +57,7 @@ class MembraneStage:
 
     of: str = "nuclei"
     reach_um: float = 4.0
-    stained: float = 0.15
+    stained: float = 0.2
     strong: float = 0.6
     complete: float = 0.8
     touched: float = 0.25
