@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.models.nuclei.intensity import levels, scaled
+from coverslip.models.nuclei.intensity import levels, resized, scaled
 
 DIAMETER = 22.0
 """Pixels of the median nucleus in most crops; pictures are brought to it before they are judged."""
@@ -64,7 +64,7 @@ def crop(picture: Picture, size: int, rng: np.random.Generator) -> Crop:
     scale = max(scale, 0.5 * size / min(picture.labels.shape))
     pixels = picture.pixels
     if scale < 0.7:
-        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        pixels = resized(pixels, scale)
     matrix = _placement(picture, scale, size, rng)
     of_pixels = matrix @ np.diag([picture.labels.shape[1] / pixels.shape[1]] * 2 + [1.0])
     inside = cv2.warpAffine(
@@ -77,7 +77,7 @@ def crop(picture: Picture, size: int, rng: np.random.Generator) -> Crop:
     warped = cv2.warpAffine(
         pixels, of_pixels[:2], (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101
     )
-    return Crop(warped, labels.astype(np.int32), inside > 0)
+    return Crop(np.asarray(warped, np.float32), labels.astype(np.int32), inside > 0)
 
 
 def _diameter(rng: np.random.Generator) -> float:
@@ -107,7 +107,7 @@ def _centre(picture: Picture, side: float, rng: np.random.Generator) -> NDArray[
         centre = picture.centres[rng.integers(len(picture.centres))] + rng.uniform(-0.35, 0.35, 2) * side
     else:
         centre = rng.uniform(0, 1, 2) * extent
-    return np.clip(centre, near, extent - near)
+    return np.asarray(np.clip(centre, near, extent - near), np.float64)
 
 
 def recolour(pixels: NDArray[np.float32], kind: str, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -135,7 +135,7 @@ def _stain(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.
     strength = np.exp(rng.normal(0, 0.25))
     haze = rng.normal(0, 0.08, 3)
     mixed = density @ np.float32(mix * strength) + np.float32(haze)
-    return np.clip(np.exp(-mixed) - 0.02, -0.2, 1.5)
+    return np.asarray(np.clip(np.exp(-mixed) - 0.02, -0.2, 1.5), np.float32)
 
 
 def _dye(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -157,8 +157,8 @@ def _optics(pixels: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
 
     out = pixels * np.float32(np.exp(rng.normal(0, 0.2))) + np.float32(rng.normal(0, 0.08))
     if rng.random() < 0.2:
-        out = cv2.GaussianBlur(out, (0, 0), rng.uniform(0.5, 1.6))
+        out = np.asarray(cv2.GaussianBlur(out, (0, 0), rng.uniform(0.5, 1.6)), np.float32)
     if rng.random() < 0.3:
         deviation = np.float32(abs(rng.normal(0, 0.05)))
         out = out + deviation * rng.standard_normal(out.shape, np.float32)
-    return np.clip(out, -0.5, 1.5).astype(np.float32)
+    return np.asarray(np.clip(out, -0.5, 1.5), np.float32)

@@ -65,8 +65,9 @@ def _read(zipped: zipfile.ZipFile, name: str, modality: str) -> Picture:
     def decode(member: str, flags: int) -> NDArray[np.generic]:
         return np.asarray(cv2.imdecode(np.frombuffer(zipped.read(member), np.uint8), flags))
 
-    pixels = np.float32(decode(f"images/{name}.png", cv2.IMREAD_COLOR)[..., ::-1]) / np.float32(255)
-    labels = np.int32(decode(f"labels/{name}.png", cv2.IMREAD_UNCHANGED))
+    colour = decode(f"images/{name}.png", cv2.IMREAD_COLOR)[..., ::-1]
+    pixels = colour.astype(np.float32) / np.float32(255)
+    labels = decode(f"labels/{name}.png", cv2.IMREAD_UNCHANGED).astype(np.int32)
     y, x = np.nonzero(labels)
     ids = labels[y, x]
     areas = np.bincount(ids)

@@ -67,7 +67,7 @@ def target(
     edge = np.zeros(labels.shape, np.uint8)
     kernels.contours(labels, edge)
     nucleus = labels > 0
-    depth = cv2.distanceTransform(np.uint8(nucleus & (edge == 0)), cv2.DIST_L2, 5) + nucleus
+    depth = cv2.distanceTransform((nucleus & (edge == 0)).astype(np.uint8), cv2.DIST_L2, 5) + nucleus
     facts = np.zeros((int(labels.max()) + 1, 5))
     kernels.objects(labels, depth, facts)
     facts[0] = 1

@@ -112,7 +112,7 @@ def _step(
             f"the loss is no number at step {step}", mend="lower the rate, or begin from a checkpoint"
         )
     optimiser.zero_grad(set_to_none=True)
-    total.backward()
+    total.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
     optimiser.step()
     return {name: float(value.detach()) for name, value in parts.items()}

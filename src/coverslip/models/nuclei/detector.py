@@ -46,9 +46,12 @@ class Detector(Protocol):
         Pixels beyond a tile's edges that it wants to see.
     """
 
-    mpp: float
-    diameter: float
-    margin: int
+    @property
+    def mpp(self) -> float: ...  # noqa: D102 - told above
+    @property
+    def diameter(self) -> float: ...  # noqa: D102
+    @property
+    def margin(self) -> int: ...  # noqa: D102
 
     def find(self, pixels: NDArray[np.float32], between: tuple[float, float], scale: float = 1.0) -> Found:
         """Find nuclei; they come in the pixels given.
@@ -180,5 +183,6 @@ def fused(network: torch.nn.Module) -> torch.nn.Module:
             if isinstance(convolution, nn.Conv2d):
                 module[0], module[1] = fuse_conv_bn_eval(convolution, module[1]), nn.Identity()
         if isinstance(module, Residual) and isinstance(module.norm, nn.BatchNorm2d):
-            module.second, module.norm = fuse_conv_bn_eval(module.second, module.norm), nn.Identity()
+            module.second = fuse_conv_bn_eval(module.second, module.norm)
+            module.add_module("norm", nn.Identity())
     return network

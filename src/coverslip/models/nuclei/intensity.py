@@ -35,7 +35,8 @@ def levels(picture: NDArray[np.float32]) -> tuple[float, float]:
 def scaled(picture: NDArray[np.float32], between: tuple[float, float]) -> NDArray[np.float32]:
     """Return `picture` with the levels `between` at 0 and 1, cut at -0.5 and 1.5."""
     low, high = between
-    return np.clip((picture - np.float32(low)) * np.float32(1 / (high - low)), -0.5, 1.5)
+    shifted = (picture - np.float32(low)) * np.float32(1 / (high - low))
+    return np.asarray(np.clip(shifted, -0.5, 1.5), np.float32)
 
 
 def resized(pixels: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

@@ -47,7 +47,8 @@ def share_of_radius(dx: float, dy: float, star: Any) -> float:
     first = int(turn)
     part = turn - first
     radius = (1 - part) * star[2 + first % rays] + part * star[2 + (first + 1) % rays]
-    return np.sqrt(dx * dx + dy * dy) / max(radius, 1e-3)
+    share: float = np.sqrt(dx * dx + dy * dy) / max(radius, 1e-3)
+    return share
 
 
 @inlined

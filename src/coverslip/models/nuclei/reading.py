@@ -96,8 +96,8 @@ class Found:
         """Return some of the nuclei, numbered anew."""
         number = np.zeros(len(self) + 1, np.int32)
         number[1:][keep] = np.arange(1, int(keep.sum()) + 1)
-        columns = (self.stars, self.centres, self.areas, self.scores)
-        return Found(number[self.labels], *(column[keep] for column in columns))
+        labels = number[self.labels]
+        return Found(labels, self.stars[keep], self.centres[keep], self.areas[keep], self.scores[keep])
 
     def outlines(self) -> NDArray[np.float32]:
         """Return the outline of each nucleus, (n, rays, 2) as (x, y); pixel (0, 0) reaches from 0 to 1."""

@@ -79,7 +79,7 @@ def slide_levels(slide: Slide, tiles: Tiles) -> tuple[float, float]:
         for batch in stream(slide, tiles.take(chosen), batch_size=4, threads=1)
     ]
     pixels = np.concatenate(seen) if seen else np.empty((0, 1, 3), np.uint8)
-    return levels(pixels.astype(np.float32) / 255) if len(pixels) else (0.0, 1.0)
+    return levels(pixels.astype(np.float32) / np.float32(255)) if len(pixels) else (0.0, 1.0)
 
 
 def nuclei_of_slide(
