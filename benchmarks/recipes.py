@@ -22,7 +22,8 @@ import shapely
 
 from coverslip.phantom import CLASSES, Phantom, PhantomSpec, make, write_slide
 from coverslip.pipeline import Pipeline, Recipe, Step
-from coverslip.pipeline.stages import PathomicsStage
+from coverslip.pipeline.stages import PathomicsStage, TilesStage
+from coverslip.pipeline.stages.colour import ColourStage
 from coverslip.pipeline.stages.glands import grade
 from coverslip.slides import open_slide
 
@@ -122,7 +123,7 @@ def grid_of(phantom: Phantom, step: float = 4.0) -> tuple[np.ndarray, np.ndarray
 def til(phantom: Phantom, found: Any) -> Iterator[Row]:
     """Lymphocytes in the stroma of the bed: count, and share of the area that they cover."""
     truth, table = phantom.truth, found["tables/til"]
-    bed = shapely.union_all(found["objects/bed"].polygons)
+    bed = shapely.union_all(found["objects/bed"].read().polygons)
     shapely.prepare(bed)
     nuclei = nuclei_of(phantom)
     nuclei = nuclei[
@@ -282,15 +283,16 @@ def gate(keep: float = 0.1) -> float:
         recipe = Recipe.from_dict(
             {"stages": ["tissue", {"tiles": {"size": 256, "stride": 56, "quality": False}}, "stain"]}
         )
-        look = Recipe.from_dict(recipe.to_dict() | {"stages": [*recipe.to_dict()["stages"], "colour"]})
+        coarse = Step(TilesStage(mpp=2.0, size=64, quality=False), name="coarse")
+        look = (*recipe.stages, coarse, Step(ColourStage(), name="look", using={"tiles": "coarse"}))
         with open_slide(path) as slide:
-            amounts = Pipeline(look.stages).run(slide)["predictions/colour"]["haematoxylin"]
+            amounts = Pipeline(look).run(slide)["predictions/look"]["haematoxylin"]
             least = float(np.quantile(amounts, 1 - keep))
-            step = Step(PathomicsStage(clusters=2), where={"colour": "haematoxylin", "at_least": least})
+            step = Step(PathomicsStage(clusters=2), where={"look": "haematoxylin", "at_least": least})
             times = {}
             for name, stages in {
                 "all": (*recipe.stages, PathomicsStage(clusters=2)),
-                "gated": (*look.stages, step),
+                "gated": (*look, step),
             }.items():
                 start = time.process_time()
                 found = Pipeline(stages).run(slide)

@@ -23,6 +23,9 @@ PATTERNS = ("pattern 3", "pattern 4", "pattern 5")
 MPP = 1.0
 """Microns per pixel at which lumens are looked for."""
 
+RIM_PX = 5
+"""Pixels along the outline in which no lumen is looked for: clefts lie there."""
+
 EMPTY_OD = 0.12
 """Mean optical density under which a pixel of a gland is lumen."""
 
@@ -50,7 +53,7 @@ class GlandsStage:
     version: ClassVar[int] = 1
 
     of: str = "pixels"
-    smallest_um2: float = 25.0
+    smallest_um2: float = 50.0
     gland_um2: float = 900.0
 
     def reads(self) -> tuple[str, ...]:
@@ -94,6 +97,7 @@ class GlandsStage:
         mask = np.zeros(rgb.shape[:2], np.uint8)
         ring = np.rint(((np.asarray(gland.exterior.coords) - (left, top)) / down - 0.5) * 16).astype(np.int32)
         cv2.fillPoly(mask, [ring], 1, shift=4)
+        mask = cv2.erode(mask, np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8))
         pale = (to_od(rgb, stains.background).mean(axis=-1) < EMPTY_OD) & (mask > 0)
         opened = cv2.morphologyEx(pale.view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
         _, _, stats, _ = cv2.connectedComponentsWithStats(opened, connectivity=4)
