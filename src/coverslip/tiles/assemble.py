@@ -157,7 +157,8 @@ class Assembler:
         white = np.full((1, 1, 3), WHITE, np.uint8)
         if not self._late:
             normalise(self._normaliser, white)
-        return white[0, 0]
+        beyond: NDArray[np.uint8] = white[0, 0]
+        return beyond
 
     def _normalise(self, target: Target, places: slice) -> None:
         pixels, missing = target.pixels[places], target.missing[places]

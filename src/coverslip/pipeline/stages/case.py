@@ -12,7 +12,7 @@ from coverslip.core import unknown
 from coverslip.core.errors import UsageError
 from coverslip.slides import Slide
 
-RULES = {"sum": np.nansum, "mean": np.nanmean, "max": np.nanmax, "min": np.nanmin}
+RULES: dict[str, Any] = {"sum": np.nansum, "mean": np.nanmean, "max": np.nanmax, "min": np.nanmin}
 
 
 @dataclass(frozen=True)

@@ -116,9 +116,11 @@ class ClassicalNucleiStage:
                 columns[name].append(nuclei.table[name][rows])
             for name, plane in zip(amount_names(stains), np.moveaxis(amounts, -1, 0), strict=True):
                 columns[name].append(means(plane, nuclei)[rows])
-        measured = {name: np.concatenate(parts) if parts else np.empty(0) for name, parts in columns.items()}
-        polygons = np.array([*shapes, None], object)[:-1]
-        return ObjectTable(polygons, classes=("nucleus",), measurements=measured, mpp=mpp)
+        measured: dict[str, NDArray[Any]] = {
+            name: np.concatenate(parts) if parts else np.empty(0) for name, parts in columns.items()
+        }
+        found = np.array([*shapes, None], object)[:-1]
+        return ObjectTable(found, classes=("nucleus",), measurements=measured, mpp=mpp)
 
     def _kept(self, nuclei: Nuclei, size: int, margin: int) -> NDArray[np.bool_]:
         """Say which nuclei have their centre in the tile itself, and a nucleus's area."""

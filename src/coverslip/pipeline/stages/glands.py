@@ -94,7 +94,7 @@ class GlandsStage:
         step = max(MPP, slide.require_mpp())
         rgb = slide.read(Region(Box(left, top, right - left, bottom - top), as_mpp(step)))
         down = step / slide.require_mpp()
-        mask = np.zeros(rgb.shape[:2], np.uint8)
+        mask: NDArray[Any] = np.zeros(rgb.shape[:2], np.uint8)
         ring = np.rint(((np.asarray(gland.exterior.coords) - (left, top)) / down - 0.5) * 16).astype(np.int32)
         cv2.fillPoly(mask, [ring], 1, shift=4)
         mask = cv2.erode(mask, np.ones((2 * RIM_PX + 1, 2 * RIM_PX + 1), np.uint8))

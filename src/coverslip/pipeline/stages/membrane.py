@@ -122,7 +122,8 @@ class MembraneStage:
                 plane = separate(rgb, stains)[..., 1]
                 corner = busy.xy[index] - margin * busy.downsample
                 for row in rows[index]:
-                    ring = (np.asarray(nuclei.polygons[row].exterior.coords) - corner) / busy.downsample
+                    outline: Any = nuclei.polygons[row]
+                    ring = (np.asarray(outline.exterior.coords) - corner) / busy.downsample
                     found[row] = self._cell(plane, ring, busy.mpp)
         return found
 

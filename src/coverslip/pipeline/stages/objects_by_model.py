@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -83,5 +83,5 @@ class ClassifyObjectsStage:
         columns = [np.asarray(objects[name], np.float32) for name in model.features]
         found = model.probabilities(np.stack(columns, axis=1)) if len(objects) else np.zeros((0, 1))
         made = relabelled(objects, found.argmax(axis=1).astype(np.int32), model.classes)
-        made.scores[:] = found.max(axis=1, initial=0)
-        return {"objects/classify-objects": made}
+        scored = replace(made, scores=found.max(axis=1, initial=0).astype(np.float32))
+        return {"objects/classify-objects": scored}

@@ -128,7 +128,8 @@ class PixelsStage:
             place = labels[y : y + SIDE, x : x + SIDE]
             place[...] = part[: place.shape[0], : place.shape[1]]
         inside = cv2.resize(tissue.mask.view(np.uint8), labels.shape[::-1], interpolation=cv2.INTER_NEAREST)
-        return labels * inside, down
+        kept: NDArray[np.uint8] = (labels * inside).astype(np.uint8)
+        return kept, down
 
 
 def require_stains(slide: Slide, stains: StainMatrix, model: PixelModel) -> StainMatrix:

@@ -113,7 +113,7 @@ class StainStage:
 
 def of_tissue(pixels: NDArray[np.uint8], background: tuple[float, float, float]) -> NDArray[np.uint8]:
     """Return the pixels (m, 3) that show any stain, brown or blue; raises `StainError` when hardly any do."""
-    shown = pixels[to_od(pixels, background).mean(axis=1) > FAINT]
+    shown: NDArray[np.uint8] = pixels[to_od(pixels, background).mean(axis=1) > FAINT]
     if len(shown) < ENOUGH:
         raise StainError(f"{len(shown)} of {len(pixels)} pixels show stain: expected at least {ENOUGH}")
     return shown
