@@ -34,6 +34,7 @@ from coverslip.evaluate.instances import THRESHOLDS, InstanceScores, Matches, in
 from coverslip.models.nuclei.detector import SHIPPED
 
 NAME = "dsb2018_train_subset"
+TILE = 1536
 
 
 def pictures(data: Path, part: str):
@@ -174,7 +175,7 @@ def million(options: argparse.Namespace) -> None:
     from coverslip.tiles import GridSpec, lay
 
     slide, truth, sees = painted(options, options.count)
-    tiles = lay(slide, GridSpec(mpp=0.5, size=1024, edge="pad"))
+    tiles = lay(slide, GridSpec(mpp=0.5, size=TILE, edge="pad"))
     made = Provenance.make("benchmark", 1, parameters={}, inputs={}, slide=None)
     with tempfile.TemporaryDirectory() as folder:
         run, begin = RunFolder.create(folder), time.process_time()
@@ -187,7 +188,7 @@ def million(options: argparse.Namespace) -> None:
         objects = run.get("slide", "objects/nuclei")
         begin = time.process_time()
         write_geojson(objects, Path(folder) / "nuclei.geojson")
-        said = errors(objects.xy, truth, 1024)
+        said = errors(objects.xy, truth, TILE)
         said |= {"find_cpu_s": round(found_s, 1), "peak_mb": found_mb}
         said |= {"export_cpu_s": round(time.process_time() - begin, 1), "peak_mb_with_export": peak_mb()}
     print(json.dumps(said))
@@ -225,14 +226,14 @@ def speed(options: argparse.Namespace) -> None:
     from coverslip.tiles import GridSpec, lay
 
     slide = open_slide(options.slide, mpp=options.mpp)
-    tiles = lay(slide, GridSpec(mpp=0.5, size=1024, edge="pad"))
+    tiles = lay(slide, GridSpec(mpp=0.5, size=TILE, edge="pad"))
     for precision in ("bf16", "f32"):
         detector = load_nuclei(options.model, precision=precision)
         next(nuclei_of_slide(detector, slide, tiles.take([0])))  # kernels are loaded, memory is there
         begin, wall = time.process_time(), time.perf_counter()
         count = sum(map(len, nuclei_of_slide(detector, slide, tiles)))
         took, wall = time.process_time() - begin, time.perf_counter() - wall
-        mm2 = len(tiles) * (1024 * 0.5e-3) ** 2
+        mm2 = len(tiles) * (TILE * 0.5e-3) ** 2
         said = {"precision": precision, "nuclei": count, "mm2": round(mm2, 3)}
         print(json.dumps(said | {"cpu_s_per_mm2": round(took / mm2, 3), "s_per_mm2": round(wall / mm2, 3)}))
 

@@ -27,7 +27,7 @@ SHIPPED = Path(__file__).parent / "shipped"
 TASK = "nuclei"
 """Of the card of such a model."""
 
-MARGIN = 64
+MARGIN = 128
 """Pixels that a tile is read beyond its edges, so that nuclei near them are judged as those inside are."""
 
 Precision = Literal["f32", "bf16"]
@@ -108,7 +108,10 @@ class NucleiNetworkDetector:
         down, right = -height % STRIDE, -width % STRIDE
         sides = (edge, edge + down + 1, edge, edge + right + 1)
         whole = np.asarray(cv2.copyMakeBorder(pixels, *sides, cv2.BORDER_REFLECT_101), np.float32)
-        planes, radii = judged(whole, self._look, self.views)
+        if self.views == 1:  # nothing to average, so nothing to copy
+            planes, radii = self._look(np.ascontiguousarray(whole[:-1, :-1]))
+        else:
+            planes, radii = judged(whole, self._look, self.views)
         inner = planes[:, edge : edge + height, edge : edge + width]
         start, rows, columns = edge // GRID, -(-height // GRID), -(-width // GRID)
         grid = radii[start : start + rows, start : start + columns]

@@ -24,7 +24,7 @@ from coverslip.tiles import Batch, GridSpec, Tiles, place, stream
 CLASSES = ("nucleus",)
 MEASUREMENTS = ("area_um2",)
 
-PART = 8
+PART = 4
 """Tiles whose nuclei are written together."""
 
 SAMPLE = 16
@@ -107,7 +107,7 @@ def nuclei_of_slide(
     plots, between = Plots.of(tiles), slide_levels(slide, tiles)
     rest = tiles.take(np.arange(start * PART, len(tiles)))
     seen = widened(slide, rest, detector.margin)
-    for batch in stream(slide, seen, batch_size=PART, threads=1):
+    for batch in stream(slide, seen, batch_size=PART, threads=1, depth=1):
         _note(batch, notes if notes is not None else [])
         tables = []
         for row, pixels, missing in zip(batch.index, batch.pixels, batch.missing, strict=True):
