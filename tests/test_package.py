@@ -126,6 +126,7 @@ def test_wheel_holds_the_package_whole(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("coverslip/")}
     sources = (path for path in (ROOT / "src" / "coverslip").rglob("*") if path.is_file())
-    expected = {p.relative_to(ROOT / "src").as_posix() for p in sources if p.suffix not in {".pyc", ".pyo"}}
+    sources = (path for path in sources if "__pycache__" not in path.parts)
+    expected = {p.relative_to(ROOT / "src").as_posix() for p in sources}
     assert "coverslip/py.typed" in packed
     assert packed == expected
