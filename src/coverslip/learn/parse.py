@@ -84,13 +84,19 @@ def _value(kind: type[Any], name: str, value: Any, problems: list[str], at: tupl
         return _made(inner, value, problems, (f"{where}: ", at[1]), _default(kind, name, inner))
     if Path in _parts(hint) and isinstance(value, str) and value:
         return _path(at[1], value)
+    stray = (
+        isinstance(value, bool) and bool not in _parts(hint) and hint is not Any
+    )  # yes and no are no numbers
     try:
-        return _checked(hint, name, value)
+        if not stray:
+            return _checked(hint, name, value)
     except CoverslipError as error:
         problems.append(f"{where}: {error}")
+        return None
     except ValueError:
-        field = next(field for field in dataclasses.fields(kind) if field.name == name)
-        problems.append(f"{where} is {value!r}, expected {_expected(str(field.type))}")
+        pass
+    field = next(field for field in dataclasses.fields(kind) if field.name == name)
+    problems.append(f"{where} is {value!r}, expected {_expected(str(field.type))}")
     return None
 
 
@@ -99,8 +105,6 @@ def _checked(hint: Any, name: str, value: Any) -> Any:
 
     if isinstance(value, str) and (name == "mpp" or name.endswith("_mpp")):
         value = parse_mpp(value)
-    if isinstance(value, bool) and bool not in _parts(hint) and hint is not Any:
-        raise ValueError(name)
     return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
 
 

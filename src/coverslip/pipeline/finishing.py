@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from coverslip.core.errors import StoreError
+from coverslip.core.errors import RecipeError, StoreError
 from coverslip.pipeline.recipe import Recipe
 from coverslip.pipeline.slide_run import Outcome, failure_of
 from coverslip.pipeline.stage import Casewise, Finishing, Stage
@@ -91,7 +91,7 @@ def table_of_cases(run: RunFolder, stage: Stage, failed: Set[str] = frozenset())
 def _casewise(stage: Stage) -> Casewise:
     inner = core_of(stage)
     if not isinstance(inner, Casewise):
-        raise TypeError(f"stage {stage.name!r} is none of cases")
+        raise RecipeError(f"stage {stage.name!r} is none of cases", mend="give it a method case")
     return inner
 
 
