@@ -7,6 +7,7 @@ their outputs: they are executed in a folder with phantom slides, unless ``extra
 from __future__ import annotations
 
 import atexit
+import dataclasses
 import inspect
 import re
 import shutil
@@ -27,6 +28,7 @@ from nbclient import NotebookClient
 
 from coverslip.cli import main
 from coverslip.core import errors
+from coverslip.core.errors import RecipeError
 from coverslip.measure.pathomics import PATHOMICS
 from coverslip.measure.radiomics import FEATURES
 from coverslip.models import ENCODERS
@@ -121,9 +123,16 @@ def stages() -> str:
     """Built-in stages: name, version, what they read and write, parameters."""
     rows = ["| stage | version | reads | writes | parameters and defaults |", "|---|---|---|---|---|"]
     for point in sorted(entry_points(group="coverslip.stages"), key=lambda p: p.name):
-        stage = point.load()()
+        kind = point.load()
+        values = ", ".join(f"`{one.name}={one.default!r}`" for one in dataclasses.fields(kind) if one.init)
+        try:
+            stage = kind()
+        except RecipeError:  # it is nothing without a model
+            rows.append(
+                f"| `{point.name}` | {kind.version} | as its model says | as its model says | {values} |"
+            )
+            continue
         reads, writes = (", ".join(f"`{key}`" for key in keys) for keys in (stage.reads(), stage.writes()))
-        values = ", ".join(f"`{name}={getattr(stage, name)!r}`" for name in stage.__dataclass_fields__)
         rows.append(f"| `{point.name}` | {stage.version} | {reads or '–'} | {writes} | {values or '–'} |")
     return "\n".join(rows)
 

@@ -1,4 +1,4 @@
-/** Drawing on a pane. The library shows, selects and edits shapes and keeps what can be undone; they are drawn by tools of
+/** Drawing on a pane. The library shows, selects and edits shapes; they are drawn by tools of
  * our own, which work in slide pixels at any zoom. */
 
 import { createOSDAnnotator, type ImageAnnotation, type OpenSeadragonAnnotator } from "@annotorious/openseadragon";
@@ -36,12 +36,19 @@ export function colourOf(name: string | null): string {
   return index < 0 ? "#666666" : COLOURS[index % COLOURS.length]!;
 }
 
+interface Step {
+  back(): void;
+  again(): void;
+}
+
 export class Drawing {
   private readonly annotator: OpenSeadragonAnnotator;
   private readonly kinds = new Map<string, string>();
   private readonly timers = new Map<string, number>();
   private stroke: Point[] = [];
   private corners: Point[] = [];
+  private done: Step[] = [];
+  private undone: Step[] = [];
 
   constructor(
     private readonly viewer: OpenSeadragon.Viewer,
@@ -56,8 +63,10 @@ export class Drawing {
       return { fill: colour, fillOpacity: 0.18, stroke: colour, strokeWidth: 2 };
     }) as never);
     this.annotator.on("createAnnotation", (one) => this.created(one));
-    this.annotator.on("updateAnnotation", (one) => this.changed(one));
-    this.annotator.on("deleteAnnotation", (one) => send({ action: "remove", slide: facts.id, id: one.id }));
+    this.annotator.on("updateAnnotation", (one, before) => {
+      this.changed(one);
+      this.did({ back: () => this.replace(before), again: () => this.replace(one) });
+    });
     viewer.addHandler("canvas-press", (event) => this.press(event.position));
     viewer.addHandler("canvas-drag", (event) => this.drag(event as never));
     viewer.addHandler("canvas-drag-end", () => this.lift());
@@ -92,15 +101,42 @@ export class Drawing {
   }
 
   undo(): void {
-    this.withEvents(() => this.annotator.undo());
+    const step = this.done.pop();
+    if (!step) return;
+    step.back();
+    this.undone.push(step);
   }
 
   redo(): void {
-    this.withEvents(() => this.annotator.redo());
+    const step = this.undone.pop();
+    if (!step) return;
+    step.again();
+    this.done.push(step);
   }
 
   removeSelected(): void {
-    for (const one of this.annotator.getSelected()) this.annotator.removeAnnotation(one.id);
+    for (const one of this.annotator.getSelected()) {
+      const { kind, geometry } = kept(one, this.kinds.get(one.id));
+      const placed = this.placed(kind, geometry, this.classOf(one));
+      this.drop(one.id);
+      let now = "";
+      this.did({ back: () => (now = placed()), again: () => this.drop(now) });
+    }
+  }
+
+  private did(step: Step): void {
+    this.done.push(step);
+    this.undone = [];
+  }
+
+  private replace(one: ImageAnnotation): void {
+    this.annotator.updateAnnotation(one);
+    this.changed(one);
+  }
+
+  private drop(id: string): void {
+    this.annotator.removeAnnotation(id);
+    send({ action: "remove", slide: this.facts.id, id });
     this.tally();
   }
 
@@ -136,28 +172,6 @@ export class Drawing {
     send({ action, slide: this.facts.id, id: one.id, shape: { kind, geometry, class_name: this.classOf(one) } });
   }
 
-  /** Undo and redo change what is drawn without telling of it: what differs afterwards is sent. */
-  private withEvents(act: () => void): void {
-    const before = new Map(this.annotator.getAnnotations().map((one) => [one.id, JSON.stringify(one)]));
-    act();
-    const after = new Map(this.annotator.getAnnotations().map((one) => [one.id, one]));
-    for (const [id, one] of after) {
-      if (!before.has(id)) {
-        versions.delete(id);
-        this.renewed(one);
-      } else if (before.get(id) !== JSON.stringify(one)) this.changed(one);
-    }
-    for (const id of before.keys()) if (!after.has(id)) send({ action: "remove", slide: this.facts.id, id });
-    this.tally();
-  }
-
-  /** A shape that comes back was removed for good on the server: it comes back under another id. */
-  private renewed(one: ImageAnnotation): void {
-    const { kind, geometry } = kept(one, this.kinds.get(one.id));
-    this.annotator.removeAnnotation(one.id);
-    this.add(kind, geometry, this.classOf(one));
-  }
-
   private refused(problem: Error): void {
     this.say(problem);
     void this.load().catch(this.say);
@@ -178,11 +192,21 @@ export class Drawing {
   }
 
   private add(kind: string, geometry: Geometry, name: string | null): void {
-    const id = crypto.randomUUID();
-    this.kinds.set(id, kind);
-    this.annotator.addAnnotation(drawn({ id, class_name: name, geometry }, POINT * this.step()) as never);
-    send({ action: "draw", slide: this.facts.id, id, shape: { kind, geometry, class_name: name } });
-    this.tally();
+    const placed = this.placed(kind, geometry, name);
+    let id = placed();
+    this.did({ back: () => this.drop(id), again: () => (id = placed()) });
+  }
+
+  /** Puts a shape on the slide under a new id, as often as it is called: what was removed does not come back as itself. */
+  private placed(kind: string, geometry: Geometry, name: string | null): () => string {
+    return () => {
+      const id = crypto.randomUUID();
+      this.kinds.set(id, kind);
+      this.annotator.addAnnotation(drawn({ id, class_name: name, geometry }, POINT * this.step()) as never);
+      send({ action: "draw", slide: this.facts.id, id, shape: { kind, geometry, class_name: name } });
+      this.tally();
+      return id;
+    };
   }
 
   // -------------------------------------------------------------- our own tools

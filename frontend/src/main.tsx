@@ -20,9 +20,11 @@ async function start(): Promise<void> {
   state.panes.value = open.length ? open : first ? [first.id] : [];
   let waiting = 0;
   effect(() => {
-    const address = state.saved();
-    window.clearTimeout(waiting);
-    waiting = window.setTimeout(() => history.replaceState(null, "", address), 150);
+    state.saved(); // whatever it is made of changes the address, at most a few times a second
+    waiting ||= window.setTimeout(() => {
+      waiting = 0;
+      history.replaceState(null, "", state.saved());
+    }, 150);
   });
 }
 

@@ -51,6 +51,7 @@ function moved(view: state.View, pane: Pane): void {
     state.active.value = Math.max(0, state.panes.value.indexOf(pane.facts.id));
   }
   const before = state.view.value;
+  if (before && before.x === view.x && before.y === view.y && before.step === view.step) return;
   state.view.value = view;
   if (state.linked.value && before) follow(pane, before, view);
 }

@@ -72,7 +72,7 @@ def test_a_crop_cuts_pixels_masks_and_boxes_alike(seed: int, x: int, y: int, sca
     core = cv2.erode((both.labels > 0).astype(np.uint8), np.ones((5, 5))) > 0
     assert not core.any() or (both.pixels[core].mean(axis=1) < 200).mean() > 0.9
     for box in both.boxes:  # boxes from masks lie where scaled boxes do
-        assert iou(box[None], boxes.boxes).max(initial=0) > 0.6
+        assert iou(box[None], boxes.boxes).max(initial=0) > 0.5
 
 
 def test_labels_of_another_size_are_refused() -> None:

@@ -50,8 +50,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("postgres")
     as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
     if as_user:
-        for part in (folder, *folder.parents[:2]):
-            part.chmod(0o755)
+        for part in (folder, *folder.parents[:-2]):  # all below the root's first folder, /tmp
+            part.chmod(part.stat().st_mode | 0o055)
         shutil.chown(folder, "nobody", "nogroup")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

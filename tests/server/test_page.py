@@ -226,9 +226,14 @@ def test_keys_are_explained(page: object) -> None:
 # ---------------------------------------------------------------------- drawing and reading
 def shapes_of(page: object, wanted: int) -> list[dict[str, object]]:
     """Wait until the server has so many shapes, and return them."""
-    script = "async (n) => (await (await fetch('api/slides/a%20slide/shapes')).json()).length === n"
-    page.wait_for_function(script, arg=wanted)
-    return page.evaluate("async () => (await fetch('api/slides/a%20slide/shapes')).json()")
+    found: list[dict[str, object]] = []
+    for _ in range(PATIENCE // 200):
+        found = page.evaluate("async () => (await fetch('api/slides/a%20slide/shapes')).json()")
+        if len(found) == wanted:
+            break
+        page.wait_for_timeout(200)
+    assert len(found) == wanted
+    return found
 
 
 def dragged(page: object, *points: tuple[int, int]) -> None:

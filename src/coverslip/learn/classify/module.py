@@ -54,8 +54,8 @@ def class_weights(codes: NDArray[np.int64], classes: int) -> NDArray[np.float32]
 
     Examples
     --------
-    >>> class_weights(np.array([0, 0, 0, 1]), 2).round(3).tolist()
-    [0.667, 2.0]
+    >>> class_weights(np.array([0, 0, 1, 1, 1, 1]), 2).tolist()
+    [1.5, 0.75]
     """
     counts = np.maximum(np.bincount(codes, minlength=classes), 1)
     return (len(codes) / (classes * counts)).astype(np.float32)

@@ -92,6 +92,7 @@ class NucleiNetwork(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> outputs = NucleiNetwork((8, 8, 8, 8, 8)).eval()(torch.zeros(1, 3, 32, 48))
     >>> tuple(outputs.planes.shape), tuple(outputs.stars.shape)
     ((1, 3, 32, 48), (1, 34, 16, 24))

@@ -99,7 +99,7 @@ def as_colour(picture: NDArray[np.generic]) -> NDArray[np.float32]:
 
     Examples
     --------
-    >>> float(as_colour(np.full((8, 8), 51, np.uint8)).max().round(3))
+    >>> round(float(as_colour(np.full((8, 8), 51, np.uint8)).max()), 3)
     0.2
     """
     shape = picture.shape
