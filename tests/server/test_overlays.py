@@ -191,6 +191,8 @@ def test_tissue_and_grid(viewed: TestClient, run: RunFolder) -> None:
     [
         "maps/none/tiles/0/0/0", "maps/regions/tiles/7/0/0", "maps/regions/tiles/0/9/9", "objects/none",
         "maps/regions/tiles/0/0/0?class=no", "objects/nuclei?classes=tumor", "objects/nuclei?range=a:1:2",
+        "objects/nuclei/outlines?x=0&y=0&width=9&height=9&classes=tumor",
+        "objects/nuclei/outlines?x=0&y=0&width=9&height=9&range=a:1:2",
         "objects/nuclei/histogram?measurement=no", "grid?name=none", "objects/nuclei/at?x=-9999&y=-9999",
     ],
 )  # fmt: skip

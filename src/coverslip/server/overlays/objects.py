@@ -6,7 +6,7 @@ measurements); polygons stay on disk and are read for the few that are looked at
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,6 +78,27 @@ class Filter:
         """What tells filters apart, for a cache."""
         return self.classes, tuple(sorted(self.ranges.items()))
 
+    def keeps(
+        self, classes: Sequence[str], codes: NDArray[Any], values: Callable[[str], NDArray[Any]]
+    ) -> NDArray[np.bool_]:
+        """Return which objects pass, shape (n,), given their class codes and what gives a measurement.
+
+        Raises
+        ------
+        UnknownNameError
+            When a class or measurement is not there.
+        """
+        keep = np.ones(len(codes), bool)
+        if self.classes is not None:
+            for name in self.classes:
+                if name not in classes:
+                    raise unknown("class", name, classes)
+            keep &= np.isin(codes, [classes.index(name) for name in self.classes])
+        for column, (low, high) in self.ranges.items():
+            found = values(column)
+            keep &= (found >= low) & (found <= high)
+        return keep
+
 
 class ObjectIndex:
     """All objects of a slide, sorted by place.
@@ -131,15 +152,7 @@ class ObjectIndex:
         """
         if chosen.key in self._masks:
             return self._masks[chosen.key]
-        keep = np.ones(len(self), bool)
-        if chosen.classes is not None:
-            for name in chosen.classes:
-                if name not in self.classes:
-                    raise unknown("class", name, self.classes)
-            keep &= np.isin(self.codes, [self.classes.index(name) for name in chosen.classes])
-        for column, (low, high) in chosen.ranges.items():
-            values = self.values(column)
-            keep &= (values >= low) & (values <= high)
+        keep = chosen.keeps(self.classes, self.codes, self.values)
         if len(self._masks) >= 8:
             self._masks.pop(next(iter(self._masks)))
         self._masks[chosen.key] = keep
@@ -218,14 +231,15 @@ class ObjectIndex:
         UsageError
             When they are too many to be sent.
         """
-        if self.rows_in(box).size > MOST_POLYGONS:
+        count = self.rows_in(box).size
+        if count > MOST_POLYGONS:
             raise UsageError(
-                f"{self.rows_in(box).size} objects are too many to outline at once",
+                f"{count} objects are too many to outline at once",
                 mend=f"ask for a smaller region, with {MOST_POLYGONS} or fewer",
             )
         table = self._objects.within(box)
         ids = np.asarray(table["object"])
-        keep = _keep_of(table, chosen)
+        keep = chosen.keeps(table.classes, table.codes, table.__getitem__)
         rings = [outline(polygon) for polygon in table.polygons[keep]]
         return {"ids": ids[keep].tolist(), "classes": table.codes[keep].tolist(), "rings": rings}
 
@@ -246,16 +260,6 @@ class ObjectIndex:
             "measurements": {key: _number(value[row]) for key, value in table.measurements.items()},
             "ring": outline(table.polygons[row]),
         }
-
-
-def _keep_of(table: Any, chosen: Filter) -> NDArray[np.bool_]:
-    keep = np.ones(len(table), bool)
-    if chosen.classes is not None:
-        keep &= np.isin(table.codes, [table.classes.index(name) for name in chosen.classes])
-    for column, (low, high) in chosen.ranges.items():
-        values = np.asarray(table[column])
-        keep &= (values >= low) & (values <= high)
-    return keep
 
 
 def outline(polygon: Any) -> list[list[float]]:
