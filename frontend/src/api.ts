@@ -1,5 +1,7 @@
 /** What the server answers, and how it is asked. Coordinates are level-0 pixels throughout. */
 
+import { call } from "./session";
+
 export interface Listed {
   id: string;
   run: string | null;
@@ -119,7 +121,7 @@ export class Problem extends Error {
 }
 
 export async function ask<T>(address: string, signal?: AbortSignal): Promise<T> {
-  const answer = await fetch(address, { signal, headers: { Accept: "application/json" } });
+  const answer = await call(address, { signal, headers: { Accept: "application/json" } });
   const body = await answer.json().catch(() => null);
   if (!answer.ok) {
     throw new Problem(answer.status, body?.error ?? `the server answered ${answer.status}`, body?.mend ?? null);

@@ -4,6 +4,7 @@ import { api } from "./api";
 import { App } from "./ui/App";
 import * as state from "./state";
 import "./style.css";
+import "./admin.css";
 
 async function start(): Promise<void> {
   state.restore(location.hash);

@@ -3,6 +3,7 @@
 
 import { signal } from "@preact/signals";
 import { of, Problem } from "./api";
+import { call } from "./session";
 import type { Kept } from "./shapes";
 
 export type Change =
@@ -79,7 +80,7 @@ async function deliver(change: Change): Promise<void> {
 }
 
 async function ask(method: string, address: string, body?: unknown): Promise<Kept | null> {
-  const answer = await fetch(address, {
+  const answer = await call(address, {
     method,
     headers: body ? { "Content-Type": "application/json" } : undefined,
     body: body ? JSON.stringify(body) : undefined,

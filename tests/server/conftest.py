@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,3 +82,73 @@ def client(library: Library, database: Database) -> Iterator[TestClient]:
     app = make_app(Site(library, database, TokenDoor(TOKEN), hosts=frozenset({"testserver"})))
     with TestClient(app, headers={"Authorization": f"Bearer {TOKEN}"}, raise_server_exceptions=False) as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hash passwords with as little work as there is."""
+    from argon2 import PasswordHasher
+
+    from coverslip.server.accounts import passwords
+
+    quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    monkeypatch.setattr(passwords, "_hasher", lambda: quick)
+
+
+# ---------------------------------------------------------------------- SQLite or PostgreSQL
+def binaries() -> Path | None:
+    """Return the folder of PostgreSQL's programs."""
+    found = shutil.which("pg_ctl")
+    places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return next((place for place in reversed(places) if (place / "pg_ctl").exists()), None)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL server of our own; its address without a database."""
+    place = binaries()
+    if place is None:
+        pytest.skip("PostgreSQL is not installed: apt install postgresql")
+    pytest.importorskip("psycopg", reason="psycopg is not installed")
+    folder = tmp_path_factory.mktemp("postgres")
+    as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
+    if as_user:
+        for part in (folder, *folder.parents[:-2]):  # all below the root's first folder, /tmp
+            part.chmod(part.stat().st_mode | 0o055)
+        shutil.chown(folder, "nobody", "nogroup")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def run(*command: object) -> None:
+        subprocess.run([*as_user, *command], check=True, capture_output=True, cwd=folder)
+
+    run(place / "initdb", "-D", folder / "data", "-U", "test", "-A", "trust")
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    control = (place / "pg_ctl", "-D", folder / "data", "-w")
+    run(*control, "-l", folder / "log", "-o", options, "start")
+    address = f"postgresql+psycopg://test@127.0.0.1:{port}"
+    _create(address, "filled")
+    Database(f"{address}/filled").close()  # migrated once; each test's database is a copy of it
+    yield address
+    run(*control, "-m", "immediate", "-t", "120", "stop")
+
+
+def _create(server: str, name: str, template: str = "template1") -> None:
+    import psycopg
+
+    with psycopg.connect(server.replace("+psycopg", "") + "/postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    if request.param == "sqlite":
+        made = Database(str(tmp_path / "people.sqlite"))
+    else:
+        server = request.getfixturevalue("postgres")
+        name = f"test{time.time_ns()}"
+        _create(server, name, "filled")
+        made = Database(f"{server}/{name}")
+    yield made
+    made.close()

@@ -113,7 +113,7 @@ def test_another_host_name_is_refused(client: TestClient) -> None:
 
 
 def test_every_route_is_listed_with_its_role(library: Library, database: Database) -> None:
-    app = make_app(Site(library, database)).rest
+    app = make_app(Site(library, database)).rest.app
     routes = [*app.routes, *(route for router in ROUTERS for route in router.routes)]
     served = {
         (method, route.path)

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -33,55 +28,9 @@ ROOT = Person("3", "Root", "admin")
 SQUARE = {"type": "Polygon", "coordinates": [[[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]]}
 
 
-def binaries() -> Path | None:
-    """Return the folder of PostgreSQL's programs."""
-    found = shutil.which("pg_ctl")
-    places = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    return next((place for place in reversed(places) if (place / "pg_ctl").exists()), None)
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of our own; its address without a database."""
-    place = binaries()
-    if place is None:
-        pytest.skip("PostgreSQL is not installed: apt install postgresql")
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    folder = tmp_path_factory.mktemp("postgres")
-    as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
-    if as_user:
-        for part in (folder, *folder.parents[:-2]):  # all below the root's first folder, /tmp
-            part.chmod(part.stat().st_mode | 0o055)
-        shutil.chown(folder, "nobody", "nogroup")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def run(*command: object) -> None:
-        subprocess.run([*as_user, *command], check=True, capture_output=True, cwd=folder)
-
-    run(place / "initdb", "-D", folder / "data", "-U", "test", "-A", "trust")
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    control = (place / "pg_ctl", "-D", folder / "data", "-w")
-    run(*control, "-l", folder / "log", "-o", options, "start")
-    yield f"postgresql+psycopg://test@127.0.0.1:{port}"
-    run(*control, "-m", "immediate", "stop")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    if request.param == "sqlite":
-        made = Database(str(tmp_path / "people.sqlite"))
-    else:
-        server = request.getfixturevalue("postgres")
-        name = f"test{time.time_ns()}"
-        import psycopg
-
-        with psycopg.connect(server.replace("+psycopg", "") + "/postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        made = Database(f"{server}/{name}")
-    yield made
-    made.close()
+@pytest.fixture
+def database(either: Database) -> Database:
+    return either
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from coverslip.annotations import Annotations
 from coverslip.server import Library
-from coverslip.server.access import Person
+from coverslip.server.access import Door, Person
 from coverslip.server.app import Site, make_app
 from coverslip.server.db import Database
 from coverslip.store import Prediction, Provenance, RunFolder
@@ -22,7 +22,7 @@ SQUARE = {"type": "Polygon", "coordinates": [[[10, 10], [210, 10], [210, 110], [
 SHAPE = {"id": "s1", "kind": "polygon", "class_name": "tumour", "geometry": SQUARE}
 
 
-class AnyoneDoor:
+class AnyoneDoor(Door):
     """Lets in whoever says a name and a role."""
 
     def admit(self, scope: Any) -> Person | None:

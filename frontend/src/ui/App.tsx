@@ -1,5 +1,7 @@
+import { Admin } from "./Admin";
 import { Bar } from "./Bar";
 import { Help } from "./Help";
+import { Login } from "./Login";
 import { Panels } from "./Panels";
 import { SlideList } from "./SlideList";
 import { Stage } from "./Stage";
@@ -16,6 +18,8 @@ export function App() {
       <Panels />
       <Notice />
       <Help />
+      <Admin />
+      <Login />
     </div>
   );
 }

@@ -1,3 +1,4 @@
+import { Who } from "./Who";
 import { active, allLayers, colour, current, facts, help, linked, panes, PLAIN, tool, view, type Tool } from "../state";
 import { magnification } from "../scale";
 import { goTo, home, saveScreenshot, zoomTo } from "../stage";
@@ -44,6 +45,7 @@ export function Bar() {
           ?
         </button>
       </div>
+      <Who />
     </header>
   );
 }

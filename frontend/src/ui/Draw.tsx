@@ -1,6 +1,7 @@
 import { of, Problem } from "../api";
 import { className, classNames, colourOf, counts, drawTool, TOOLS, unsaved, type DrawTool } from "../draw";
 import { paneOf } from "../stage";
+import { call } from "../session";
 import { say } from "../state";
 
 const LABELS: Record<DrawTool, string> = {
@@ -87,7 +88,7 @@ function Files({ slide }: { slide: string }) {
     const file = field.files?.[0];
     if (!file) return;
     try {
-      const answer = await fetch(of(slide, "shapes", "import"), { method: "POST", body: file });
+      const answer = await call(of(slide, "shapes", "import"), { method: "POST", body: file });
       const said = await answer.json();
       if (!answer.ok) throw new Problem(answer.status, said.error, said.mend);
       await paneOf(slide)?.drawing.load();

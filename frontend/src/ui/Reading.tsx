@@ -1,5 +1,6 @@
 import { useSignal, useSignalEffect } from "@preact/signals";
 import { of, Problem } from "../api";
+import { call } from "../session";
 import { say } from "../state";
 
 interface Suggestion {
@@ -29,7 +30,7 @@ const DECISIONS: [string, string][] = [
 
 async function ask(method: string, address: string, body?: unknown): Promise<Reading> {
   const headers = body ? { "Content-Type": "application/json" } : undefined;
-  const answer = await fetch(address, { method, headers, body: body ? JSON.stringify(body) : undefined });
+  const answer = await call(address, { method, headers, body: body ? JSON.stringify(body) : undefined });
   const said = await answer.json();
   if (!answer.ok) throw new Problem(answer.status, said.error, said.mend);
   return said as Reading;

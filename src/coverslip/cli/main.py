@@ -23,6 +23,7 @@ from coverslip.cli import (
     report,
     run,
     train,
+    users,
     view,
 )
 from coverslip.core.errors import CoverslipError, SlideError, SlideNotFoundError, StoreError
@@ -126,5 +127,7 @@ for command in (
     doctor.doctor,
     bench.bench,
     view.view,
+    users.users,
+    users.record,
 ):
     main.add_command(command)

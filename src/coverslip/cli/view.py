@@ -13,23 +13,23 @@ from coverslip.cli.info import json_option
 @click.argument("places", nargs=-1, required=True, metavar="RUN|SLIDE…")
 @click.option("--mpp", help="Microns per pixel of level 0, over what the files say; or 20x.")
 @click.option("--db", metavar="URL", help="Where shapes and readings are kept; by default in the first run.")
+@click.option("--accounts", metavar="FILE", help="Serve a group: its address, TLS and login, as YAML.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of this machine to listen at.")
 @click.option("--port", default=0, show_default="a free one", help="Port to listen at.")
 @click.option("--browser/--no-browser", default=True, help="Open the page in the browser.")
 @json_option
-def view(places: tuple[str, ...], mpp: str | None, db: str | None, **how: Any) -> None:
+def view(places: tuple[str, ...], mpp: str | None, db: str | None, accounts: str | None, **how: Any) -> None:
     """Open runs, slides or folders of slides in a browser.
 
-    The page is reached from this machine alone, with the token in the address that is printed.
+    The page is reached from this machine alone, with the token in the address that is printed. With
+    --accounts a group logs in, and other machines may reach it.
     """
     from coverslip.core import parse_mpp
     from coverslip.core.errors import MissingExtraError
     from coverslip.server import Library
 
     try:
-        from coverslip.server.app import Site
-        from coverslip.server.db import Database
-        from coverslip.server.db.database import database_of
+        from coverslip.server.opening import open_site
         from coverslip.server.serve import serve
     except ImportError as error:
         raise MissingExtraError.of(str(error.name), "server") from error
@@ -40,8 +40,7 @@ def view(places: tuple[str, ...], mpp: str | None, db: str | None, **how: Any) -
             click.launch(url)
 
     library = Library.of(places, mpp=None if mpp is None else parse_mpp(mpp))
-    site = Site(library, Database(db or database_of(library)))
-    serve(site, host=how["host"], port=how["port"], ready=ready)
+    serve(open_site(library, db=db, accounts=accounts), host=how["host"], port=how["port"], ready=ready)
 
 
 def _announce(url: str, *, in_json: bool) -> None:

@@ -1,16 +1,19 @@
 """What the routes of an application share."""
 
-from __future__ import annotations
-
+# FastAPI reads the annotations of `only_seen` at run time, so they are no strings
 from typing import TYPE_CHECKING
 
+from starlette.requests import Request
+
+from coverslip.core import unknown
 from coverslip.server.access import Person
+from coverslip.server.accounts import People, Projects
 from coverslip.server.db import Drawings, Readings, Record
 from coverslip.server.overlays.gather import Overlays
 from coverslip.server.tiles import TileService
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from coverslip.server.app import Site
 
 
 def service_of(request: Request) -> TileService:
@@ -44,3 +47,45 @@ def person_of(request: Request) -> Person:
     """Return who asks."""
     person: Person = request.state.person
     return person
+
+
+def site_of(request: Request) -> "Site":
+    """Return what the server is made of."""
+    site: Site = request.app.state.site
+    return site
+
+
+def people_of(request: Request) -> People:
+    """Return the people who have accounts."""
+    return People(request.app.state.site.database, record_of(request))
+
+
+def projects_of(request: Request) -> Projects:
+    """Return who sees which slides."""
+    return Projects(request.app.state.site.database, record_of(request))
+
+
+def sees(request: Request, slide: str) -> bool:
+    """Say whether who asks may see a slide; one that is not there is seen by all, to be told so."""
+    entry = service_of(request).library.entries.get(slide)
+    if entry is None:
+        return True
+    return person_of(request).sees(slide, None if entry.run is None else entry.run.path.name)
+
+
+def seen_by(request: Request) -> list[str]:
+    """Return the slides that who asks may see."""
+    return [slide for slide in service_of(request).library.entries if sees(request, slide)]
+
+
+def only_seen(request: Request) -> None:
+    """Refuse an address that names a slide of somebody else's project, as if there were none.
+
+    Raises
+    ------
+    UnknownNameError
+        When who asks does not see it.
+    """
+    slide = request.path_params.get("slide")
+    if slide is not None and not sees(request, slide):
+        raise unknown("slide", slide, seen_by(request))

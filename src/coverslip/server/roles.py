@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from coverslip.server.access import Role
 
-ROLES: tuple[tuple[str, str, Role], ...] = (
+ROLES: tuple[tuple[str, str, Role | Literal["anyone"]], ...] = (
+    ("GET", "/login", "anyone"),
+    ("POST", "/login", "anyone"),
+    ("GET", "/login/oidc", "anyone"),
+    ("GET", "/login/callback", "anyone"),
+    ("GET", "/login/invitation", "anyone"),
+    ("POST", "/login/invitation", "anyone"),
+    ("GET", "/login/done", "reader"),
+    ("POST", "/api/logout", "reader"),
+    ("GET", "/api/me", "reader"),
+    ("GET", "/api/people", "admin"),
+    ("POST", "/api/people", "admin"),
+    ("PUT", "/api/people/{person}", "admin"),
+    ("POST", "/api/people/{person}/invitation", "admin"),
+    ("GET", "/api/projects", "admin"),
+    ("PUT", "/api/projects/{project}", "admin"),
+    ("DELETE", "/api/projects/{project}", "admin"),
     ("GET", "/api/docs", "reader"),
     ("GET", "/api/openapi.json", "reader"),
     ("GET", "/api/slides", "reader"),
@@ -37,11 +54,18 @@ ROLES: tuple[tuple[str, str, Role], ...] = (
     ("PUT", "/api/readings/{reading}/decision", "reader"),
     ("GET", "/api/study.csv", "admin"),
     ("GET", "/api/record", "admin"),
+    ("GET", "/api/record/export", "admin"),
     ("GET", "/", "reader"),
     ("GET", "/{file}", "reader"),
     ("GET", "/assets/{file}", "reader"),
 )
-"""Method, address and the least role that may use it."""
+"""Method, address and the least role that may use it; ``anyone`` needs no login."""
+
+BODY = 8 << 20
+"""Bytes that a request may bring."""
+
+BODIES = {("POST", "/api/slides/{slide}/shapes/import"): 64 << 20}
+"""Where it may bring more."""
 
 
 def _pattern(path: str) -> re.Pattern[str]:
@@ -51,7 +75,21 @@ def _pattern(path: str) -> re.Pattern[str]:
 _TABLE = [(method, _pattern(path), role) for method, path, role in ROLES]
 
 
-def role_of(method: str, path: str) -> Role | None:
+_LARGE = [(method, _pattern(path), limit) for (method, path), limit in BODIES.items()]
+
+
+def body_limit(method: str, path: str) -> int:
+    """Return how many bytes a request may bring.
+
+    Examples
+    --------
+    >>> body_limit("POST", "/api/slides/a/shapes/import") >> 20, body_limit("PUT", "/api/projects/a") >> 20
+    (64, 8)
+    """
+    return next((most for known, at, most in _LARGE if known == method and at.fullmatch(path)), BODY)
+
+
+def role_of(method: str, path: str) -> Role | Literal["anyone"] | None:
     """Return the role that an address needs, or None when it is not listed.
 
     Examples

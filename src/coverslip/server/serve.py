@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from coverslip.core.errors import MissingExtraError, UsageError
 from coverslip.server.access import LOOPBACK, TokenDoor
@@ -33,19 +35,17 @@ def serve(site: Site, *, host: str = LOCAL, port: int = 0, ready: Callable[[str]
     MissingExtraError
         When the extra ``server`` is not installed.
     UsageError
-        When the port is taken.
+        When the port is taken, or others would reach a server that knows no accounts.
     """
     try:
         import uvicorn
     except ImportError as error:
         raise MissingExtraError.of("uvicorn", "server") from error
+    check_reach(site, host)
     listening = bound(host, port)
     name, number = listening.getsockname()[:2]
-    site = site if site.hosts is None else replace(site, hosts=site.hosts | {str(name)} | LOOPBACK)
-    config = uvicorn.Config(
-        make_app(site), log_level="warning", access_log=False, lifespan="on", server_header=False,
-        date_header=False, timeout_keep_alive=30, backlog=BACKLOG,
-    )  # fmt: skip
+    if site.hosts is not None and site.door.is_for_one:
+        site = replace(site, hosts=site.hosts | {str(name)} | LOOPBACK)
 
     class Announced(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -54,9 +54,43 @@ def serve(site: Site, *, host: str = LOCAL, port: int = 0, ready: Callable[[str]
                 ready(address(site, host, number))
 
     try:
-        Announced(config).run(sockets=[listening])
+        Announced(_config(site)).run(sockets=[listening])
     finally:
         listening.close()
+
+
+def _config(site: Site) -> Any:
+    import uvicorn
+
+    from coverslip.server.patience import PatientProtocol
+
+    by_tls = {} if site.tls is None else {"ssl_certfile": site.tls[0], "ssl_keyfile": site.tls[1]}
+    return uvicorn.Config(
+        make_app(site), http=PatientProtocol, ws="none", log_level="warning", access_log=False, lifespan="on",
+        server_header=False, date_header=False, timeout_keep_alive=30, backlog=BACKLOG,
+        proxy_headers=site.proxy is not None, forwarded_allow_ips=site.proxy or "", **by_tls,
+    )  # fmt: skip
+
+
+def check_reach(site: Site, host: str) -> None:
+    """Refuse to be reached from other machines where one token opens everything.
+
+    Raises
+    ------
+    UsageError
+        With the mend.
+    """
+    if not site.door.is_for_one:
+        return
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local:
+        raise UsageError(
+            f"at {host} other machines would reach this server, which knows no accounts",
+            mend="give it accounts (--accounts, see docs/how-to/accounts.md), or reach 127.0.0.1 by `ssh -L`",
+        )
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -82,6 +116,8 @@ def bound(host: str, port: int) -> socket.socket:
 
 def address(site: Site, host: str, port: int) -> str:
     """Return the address to open in a browser."""
+    if site.url:
+        return f"{site.url}/"
     name = f"[{host}]" if ":" in host else host
     token = f"?token={site.door.token}" if isinstance(site.door, TokenDoor) else ""
     return f"http://{name}:{port}/{token}"

@@ -6,21 +6,24 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from coverslip.core.errors import ConflictError, CoverslipError, SlideError, UnknownNameError, UsageError
-from coverslip.server.access import Door, host_is_known
+from coverslip.server.access import Person, admitted
 from coverslip.server.cache import WeighedCache
-from coverslip.server.errors import ENTRY, problem
+from coverslip.server.errors import problem, refuse
+from coverslip.server.guard import NOBODY, Guard, tile_refusal
 from coverslip.server.library import Library
 from coverslip.server.pyramid import Picture
 from coverslip.server.shown import Shown
 
+if TYPE_CHECKING:
+    from coverslip.server.app import Site
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 ROUTE = re.compile(rb"/api/slides/([^/]+)/tiles/(\d{1,3})/(\d{1,9})/(\d{1,9})")
 
@@ -88,16 +91,14 @@ class TileRoute:
     ----------
     service
         Makes the tiles.
-    door
-        Knows who asks.
-    hosts
-        Names under which this server may be asked.
+    site
+        Knows who asks, and under which name it may be asked.
     rest
         Answers everything else.
     """
 
-    def __init__(self, service: TileService, door: Door, hosts: frozenset[str] | None, rest: App) -> None:
-        self._service, self._door, self._hosts, self.rest = service, door, hosts, rest
+    def __init__(self, service: TileService, site: Site, rest: Guard) -> None:
+        self._service, self._site, self.rest = service, site, rest
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -106,17 +107,25 @@ class TileRoute:
         match = ROUTE.fullmatch(scope["raw_path"].partition(b"?")[0])
         if match is None:
             return await self.rest(scope, receive, send)
-        if self._hosts is not None and not host_is_known(scope, self._hosts):
-            return await problem(send, 421, "this server is not known under that name", mend=ENTRY)
-        if self._door.admit(scope) is None:
-            return await problem(send, 401, "log in first", mend=ENTRY)
+        person = await admitted(self._site.door, scope)
+        refused = tile_refusal(scope, self._site, person)
+        if refused is not None or person is None:
+            return await refuse(send, refused or NOBODY)
         slide_id = unquote(match[1].decode("latin-1"))
         place = (int(match[2]), int(match[3]), int(match[4]))
         try:
+            self._check_seen(person, slide_id)
             picture = await self._picture(slide_id, place, scope["query_string"])
         except CoverslipError as error:
             return await problem(send, status_of(error), error.message, mend=error.mend)
         return await reply(send, picture, body=scope["method"] == "GET")
+
+    def _check_seen(self, person: Person, slide_id: str) -> None:
+        entry = self._service.library.entries.get(slide_id)
+        if entry is not None and not person.sees(
+            slide_id, None if entry.run is None else entry.run.path.name
+        ):
+            raise UnknownNameError(f"there is no slide {slide_id!r}", mend="see /api/slides")
 
     async def _picture(self, slide_id: str, place: tuple[int, int, int], query: bytes) -> Picture:
         shown = Shown.parse(query)

@@ -83,8 +83,8 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
-        """Open a connection that reads."""
-        with self.engine.connect() as connection:
+        """Open a connection that reads; it waits for no writer."""
+        with self.engine.connect().execution_options(reads=True) as connection:
             yield connection
 
     def close(self) -> None:
@@ -138,7 +138,9 @@ def _make_durable(engine: Any) -> None:
         cursor.close()
 
     def begun(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # two writers wait for each other instead of failing
+        reads = connection.get_execution_options().get("reads", False)
+        # two writers wait for each other instead of failing; readers wait for nobody
+        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
     event.listen(engine, "connect", connected)
     event.listen(engine, "begin", begun)

@@ -15,7 +15,7 @@ from typing import Any
 from coverslip.core.errors import ConflictError, UnknownNameError, UsageError
 from coverslip.server.access import Person
 from coverslip.server.db.database import Database
-from coverslip.server.db.record import Record, now
+from coverslip.server.db.record import Record, now, plain
 from coverslip.server.db.schema import readings
 
 DECISIONS = ("agree", "disagree", "override")
@@ -236,17 +236,6 @@ def _study_row(one: Reading) -> dict[str, Any]:
         "seconds_alone": one.seconds_alone, "seconds_after": one.seconds_after, "opened": one.opened,
         "locked": one.locked, "decided": one.decided, "whole": one.is_whole, "reason": one.reason,
     }  # fmt: skip
-
-
-def plain(value: Any) -> Any:
-    """Return a value that a spreadsheet takes for text, not for a formula.
-
-    Examples
-    --------
-    >>> plain("=1+1"), plain("tumour"), plain(2.5)
-    ("'=1+1", 'tumour', 2.5)
-    """
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 
 
 def seconds(start: str, end: str) -> float:

@@ -63,10 +63,13 @@ people = Table(
     Column("id", String(64), primary_key=True),
     Column("name", String(256), nullable=False, unique=True),
     Column("role", String(16), nullable=False),
-    Column("password", String(256), nullable=True),  # scrypt; none for people who come by OIDC
+    Column("password", String(256), nullable=True),  # Argon2id; none for people who come by OIDC
     Column("subject", String(512), nullable=True, unique=True),  # issuer and subject of OIDC
     Column("created", String(40), nullable=False),
     Column("blocked", Boolean, nullable=False, default=False),
+    Column("email", String(320), nullable=True, unique=True),  # by which OIDC finds who was added here
+    Column("invitation", String(64), nullable=True, unique=True),  # digest of a code that works once
+    Column("invitation_ends", String(40), nullable=True),
 )
 
 sessions = Table(
@@ -74,5 +77,55 @@ sessions = Table(
     metadata,
     Column("digest", String(64), primary_key=True),  # of the cookie's value, which is kept nowhere
     Column("person", String(64), ForeignKey("people.id"), nullable=False),
+    Column("kind", String(16), nullable=False),  # "browser", or "program": a token without idle end
+    Column("begun", String(40), nullable=False),
+    Column("seen", String(40), nullable=False),
     Column("ends", String(40), nullable=False),
+)
+Index("sessions_of_person", sessions.c.person)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("name", String(256), nullable=False, unique=True),
+    Column("created", String(40), nullable=False),
+)
+
+project_people = Table(
+    "project_people",
+    metadata,
+    Column("project", String(64), ForeignKey("projects.id"), primary_key=True),
+    Column("person", String(64), ForeignKey("people.id"), primary_key=True),
+)
+
+project_slides = Table(
+    "project_slides",
+    metadata,
+    Column("project", String(64), ForeignKey("projects.id"), primary_key=True),
+    Column("pattern", String(512), primary_key=True),  # of a slide's id, or of run/id
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("subject", String(512), nullable=False),  # the case
+    Column("author", String(256), nullable=False),
+    Column("created", String(40), nullable=False),
+)
+Index("reports_of_subject", reports.c.subject)
+
+report_versions = Table(
+    "report_versions",
+    metadata,
+    Column("report", String(64), ForeignKey("reports.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("edit", Integer, nullable=False),  # counts what was saved within a version
+    Column("content", Text, nullable=False),  # JSON
+    Column("saved_by", String(256), nullable=False),
+    Column("saved", String(40), nullable=False),
+    Column("signed_by", String(256), nullable=True),
+    Column("signed", String(40), nullable=True),
+    Column("digest", String(64), nullable=True),  # of report, version, content, signer and time
 )

@@ -1,5 +1,7 @@
 """The routes, by what they are about. Each is listed with its role in `coverslip.server.roles`."""
 
-from coverslip.server.routes import docs, overlays, readings, shapes, slides
+from coverslip.server.routes import docs, login, overlays, people, readings, shapes, slides
 
-ROUTERS = (docs.router, slides.router, shapes.router, readings.router, overlays.router)
+ROUTERS = (
+    docs.router, login.router, people.router, slides.router, shapes.router, readings.router, overlays.router,
+)  # fmt: skip

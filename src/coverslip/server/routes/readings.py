@@ -1,9 +1,10 @@
 """Read first, then reveal; and the record of who did what."""
 
 # FastAPI reads the annotations of these functions at run time, so they are no strings
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
 from coverslip.core.errors import UnknownNameError
@@ -80,8 +81,22 @@ def study(request: Request) -> Response:
 
 @router.get("/record")
 def record(
-    request: Request, after: int = 0, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000
+    request: Request,
+    after: int = 0,
+    skip: Annotated[int, Query(ge=0)] = 0,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
 ) -> dict[str, Any]:
     """Return who did what, oldest first, and the first line that was tampered with, if any."""
     kept = record_of(request)
-    return {"lines": kept.lines(after=after, limit=limit), "first_break": kept.first_break()}
+    found = kept.verify()
+    return {"lines": kept.lines(after=after, skip=skip, limit=limit), **found.to_dict()}
+
+
+@router.get("/record/export", response_class=Response)
+def export_record(
+    request: Request, form: Annotated[Literal["csv", "json"], Query(alias="format")] = "csv"
+) -> StreamingResponse:
+    """Export the whole record, a line each."""
+    headers = {"Content-Disposition": f'attachment; filename="record.{form}"'}
+    kind = "text/csv" if form == "csv" else "application/json"
+    return StreamingResponse(record_of(request).exported(form), media_type=kind, headers=headers)

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from coverslip.core import Box
 from coverslip.core.errors import UsageError
-from coverslip.server.app_state import person_of, record_of, service_of
+from coverslip.server.app_state import person_of, record_of, seen_by, service_of
 from coverslip.server.library import Entry
 from coverslip.server.pyramid import jpeg
 from coverslip.server.shown import Shown
@@ -22,7 +22,8 @@ PICTURE: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}
 @router.get("")
 def slides(request: Request) -> list[dict[str, Any]]:
     """List the slides that are served, with the state of the run that each belongs to."""
-    return [listed(entry) for entry in service_of(request).library.entries.values()]
+    entries = service_of(request).library.entries
+    return [listed(entries[slide]) for slide in seen_by(request)]
 
 
 def listed(entry: Entry) -> dict[str, Any]:
