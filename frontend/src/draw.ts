@@ -2,12 +2,13 @@
  * our own, which work in slide pixels at any zoom. */
 
 import { createOSDAnnotator, type ImageAnnotation, type OpenSeadragonAnnotator } from "@annotorious/openseadragon";
-import { contours } from "d3-contour";
 import { signal } from "@preact/signals";
 import "@annotorious/openseadragon/annotorious-openseadragon.css";
 import { ask, of, type Facts } from "./api";
-import { flush, send, unsaved, versions, whenRefused } from "./outbox";
-import { AROUND, drawn, kept, simplified, type Geometry, type Kept, type Point } from "./shapes";
+import { Corners } from "./corners";
+import { flush, send, unsaved, versions, whenKept, whenRefused, type Change } from "./outbox";
+import { drawn, kept, simplified, type Geometry, type Kept, type Origin, type Point } from "./shapes";
+import { brushed, ellipse, flooded, traced } from "./strokes";
 import OpenSeadragon from "openseadragon";
 
 export const TOOLS = ["polygon", "freehand", "brush", "rectangle", "ellipse", "line", "wand", "point"] as const;
@@ -15,7 +16,12 @@ export type DrawTool = (typeof TOOLS)[number];
 
 /** Tools that draw while the pointer is held down. */
 const DRAGGED = new Set<DrawTool | null>(["freehand", "brush", "rectangle", "ellipse", "line"]);
+
+/** Tools that are done once they have two corners. */
+const PAIRED = new Set<DrawTool | null>(["rectangle", "ellipse", "line"]);
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#332288"];
+const NO_CLASS = "#666666";
+const REJECTED = "#B3261E";
 
 /** Screen pixels. */
 const BRUSH = 14;
@@ -23,17 +29,23 @@ const POINT = 6;
 const NEAR = 10;
 const REST_MS = 350;
 
-/** Grey levels by which a pixel may differ from the one that the wand touched. */
-const WAND = 24;
+export type Verdict = Origin["verdict"];
 
 export const drawTool = signal<DrawTool | null>(null);
 export const className = signal("tumour");
-export const classNames = signal<string[]>(["tumour", "stroma", "necrosis", "ignore"]);
+export const classNames = signal<string[]>(["tumour", "stroma", "necrosis", "reviewed", "ignore"]);
 export const counts = signal<Record<string, number>>({});
+export const verdicts = signal<Record<string, number>>({});
+/** What is kept of the shapes that are selected, newest state. */
+export const selected = signal<Kept[]>([]);
 
 export function colourOf(name: string | null): string {
   const index = name === null ? -1 : classNames.value.indexOf(name);
-  return index < 0 ? "#666666" : COLOURS[index % COLOURS.length]!;
+  return index < 0 ? NO_CLASS : COLOURS[index % COLOURS.length]!;
+}
+
+export function knowClass(name: string): void {
+  if (!classNames.value.includes(name)) classNames.value = [...classNames.value, name];
 }
 
 interface Step {
@@ -41,37 +53,44 @@ interface Step {
   again(): void;
 }
 
+export interface Sketch {
+  points: Point[];
+  closed: boolean;
+}
+
 export class Drawing {
-  private readonly annotator: OpenSeadragonAnnotator;
-  private readonly kinds = new Map<string, string>();
+  readonly annotator: OpenSeadragonAnnotator;
+  readonly corners: Corners;
+  private readonly records = new Map<string, Kept>();
   private readonly timers = new Map<string, number>();
   private stroke: Point[] = [];
-  private corners: Point[] = [];
+  private awaited = "";
+  private placed: Point[] = [];
   private done: Step[] = [];
   private undone: Step[] = [];
 
   constructor(
-    private readonly viewer: OpenSeadragon.Viewer,
+    readonly viewer: OpenSeadragon.Viewer,
     private readonly facts: Facts,
     private readonly step: () => number,
-    private readonly preview: (points: Point[], closed: boolean) => void,
+    private readonly preview: (sketch: Sketch | null) => void,
     private readonly say: (error: unknown) => void,
   ) {
     this.annotator = createOSDAnnotator(viewer, { drawingEnabled: false, autoSave: true } as never);
-    this.annotator.setStyle(((one: ImageAnnotation) => {
-      const colour = colourOf(this.classOf(one));
-      return { fill: colour, fillOpacity: 0.18, stroke: colour, strokeWidth: 2 };
-    }) as never);
+    this.annotator.setStyle(((one: ImageAnnotation) => this.styleOf(one)) as never);
     this.annotator.on("createAnnotation", (one) => this.created(one));
     this.annotator.on("updateAnnotation", (one, before) => {
       this.changed(one);
       this.did({ back: () => this.replace(before), again: () => this.replace(one) });
     });
+    this.annotator.on("selectionChanged", () => this.tellSelected());
+    this.corners = new Corners(this, step);
     viewer.addHandler("canvas-press", (event) => this.press(event.position));
     viewer.addHandler("canvas-drag", (event) => this.drag(event as never));
     viewer.addHandler("canvas-drag-end", () => this.lift());
     viewer.addHandler("canvas-click", (event) => this.click(event as never));
     whenRefused(facts.id, (_, problem) => this.refused(problem));
+    whenKept(facts.id, (one, change) => this.kept(one, change));
     void flush()
       .then(() => this.load())
       .catch(say);
@@ -79,27 +98,29 @@ export class Drawing {
 
   destroy(): void {
     whenRefused(this.facts.id, null);
+    whenKept(this.facts.id, null);
     this.annotator.destroy();
   }
 
   async load(): Promise<void> {
     const shapes = await ask<Kept[]>(of(this.facts.id, "shapes"));
-    const names = shapes.map((one) => one.class_name).filter((name): name is string => name !== null);
-    classNames.value = [...new Set([...classNames.value, ...names])];
+    this.records.clear();
     for (const one of shapes) {
       versions.set(one.id, one.version);
-      this.kinds.set(one.id, one.kind);
+      this.records.set(one.id, one);
+      if (one.class_name !== null) knowClass(one.class_name);
     }
     this.annotator.setAnnotations(shapes.map((one) => drawn(one, POINT * 2)) as never, true);
     this.tally();
   }
 
   use(tool: DrawTool | null): void {
-    this.corners = [];
-    this.preview([], false);
+    this.placed = [];
+    this.preview(null);
     this.viewer.element.style.cursor = tool ? "crosshair" : "";
   }
 
+  // -------------------------------------------------------------- undo and redo
   undo(): void {
     const step = this.done.pop();
     if (!step) return;
@@ -114,19 +135,15 @@ export class Drawing {
     this.done.push(step);
   }
 
-  removeSelected(): void {
-    for (const one of this.annotator.getSelected()) {
-      const { kind, geometry } = kept(one, this.kinds.get(one.id));
-      const placed = this.placed(kind, geometry, this.classOf(one));
-      this.drop(one.id);
-      let now = "";
-      this.did({ back: () => (now = placed()), again: () => this.drop(now) });
-    }
-  }
-
-  private did(step: Step): void {
+  did(step: Step): void {
     this.done.push(step);
     this.undone = [];
+  }
+
+  /** Replace a shape by one of the same id, as a step that can be undone. */
+  edit(before: ImageAnnotation, now: ImageAnnotation): void {
+    this.replace(now);
+    this.did({ back: () => this.replace(before), again: () => this.replace(now) });
   }
 
   private replace(one: ImageAnnotation): void {
@@ -134,23 +151,85 @@ export class Drawing {
     this.changed(one);
   }
 
-  private drop(id: string): void {
-    this.annotator.removeAnnotation(id);
-    send({ action: "remove", slide: this.facts.id, id });
-    this.tally();
+  // -------------------------------------------------------------- selecting
+  /** Select the shape after (or before) the one that is selected, and return where it lies. */
+  selectNext(by: number): Point | null {
+    const all = this.annotator.getAnnotations();
+    if (!all.length) return null;
+    const now = all.findIndex((one) => one.id === this.annotator.getSelected()[0]?.id);
+    const next = all[(now + by + all.length + (now < 0 && by < 0 ? 1 : 0)) % all.length]!;
+    this.annotator.setSelected(next.id);
+    const { minX, minY, maxX, maxY } = next.target.selector.geometry.bounds;
+    return [(minX + maxX) / 2, (minY + maxY) / 2];
+  }
+
+  private tellSelected(): void {
+    const ids = this.annotator.getSelected().map((one) => one.id);
+    if (ids.join() !== selected.value.map((one) => one.id).join()) this.corners.forget();
+    selected.value = ids.map((id) => this.records.get(id)).filter((one) => one !== undefined);
+  }
+
+  removeSelected(): void {
+    for (const one of this.annotator.getSelected()) {
+      const { kind, geometry } = kept(one, this.records.get(one.id)?.kind);
+      const name = this.classOf(one);
+      const origin = this.records.get(one.id)?.origin;
+      this.drop(one.id);
+      const again = origin ? () => this.sendVerdict(origin, origin.verdict, name) : this.placing(kind, geometry, name);
+      let now: string | null = null;
+      this.did({ back: () => (now = again()), again: () => now !== null && this.drop(now) });
+    }
   }
 
   reclassSelected(name: string): void {
     for (const one of this.annotator.getSelected()) {
       const body = { id: `${one.id}-class`, annotation: one.id, purpose: "classifying", value: name };
-      const now = { ...one, bodies: [body] } as unknown as ImageAnnotation;
-      this.annotator.updateAnnotation(now);
-      this.changed(now);
+      this.edit(one, { ...one, bodies: [body] } as unknown as ImageAnnotation);
     }
     this.tally();
   }
 
-  // -------------------------------------------------------------- what the library tells
+  private drop(id: string): void {
+    this.annotator.removeAnnotation(id);
+    this.records.delete(id);
+    send({ action: "remove", slide: this.facts.id, id });
+    this.tally();
+  }
+
+  // -------------------------------------------------------------- a model's findings
+  /** What somebody said of a model's finding, if anybody did. */
+  correctionOf(key: string, number: number): Kept | undefined {
+    return [...this.records.values()].find((one) => one.origin?.key === key && one.origin.number === number);
+  }
+
+  /** Accept, reject or relabel what a model found. */
+  judge(key: string, number: number, verdict: Verdict, name: string | null): void {
+    const before = this.correctionOf(key, number);
+    this.sendVerdict({ key, number }, verdict, name);
+    this.did({
+      back: () => {
+        const now = this.correctionOf(key, number);
+        if (before?.origin) this.sendVerdict(before.origin, before.origin.verdict, before.class_name);
+        else if (now) this.drop(now.id);
+      },
+      again: () => this.sendVerdict({ key, number }, verdict, name),
+    });
+  }
+
+  /** Select the shape of a correction, now or once the server has it. */
+  selectWhenThere(key: string, number: number): void {
+    const there = this.correctionOf(key, number);
+    if (there) this.annotator.setSelected(there.id, true);
+    else this.awaited = `${key}:${number}`;
+  }
+
+  private sendVerdict({ key, number }: { key: string; number: number }, verdict: Verdict, name: string | null): null {
+    const id = this.correctionOf(key, number)?.id ?? `${key}:${number}`;
+    send({ action: "correct", slide: this.facts.id, id, verdict: { key, number, verdict, class_name: name } });
+    return null;
+  }
+
+  // -------------------------------------------------------------- what the library and the server tell
   private created(one: ImageAnnotation): void {
     const body = { id: `${one.id}-class`, annotation: one.id, purpose: "classifying", value: className.value };
     const named = one.bodies.length ? one : ({ ...one, bodies: [body] } as unknown as ImageAnnotation);
@@ -168,13 +247,32 @@ export class Drawing {
   }
 
   private post(action: "draw" | "change", one: ImageAnnotation): void {
-    const { kind, geometry } = kept(one, this.kinds.get(one.id));
+    const { kind, geometry } = kept(one, this.records.get(one.id)?.kind);
     send({ action, slide: this.facts.id, id: one.id, shape: { kind, geometry, class_name: this.classOf(one) } });
+  }
+
+  private kept(one: Kept, change: Change): void {
+    this.records.set(one.id, one);
+    if (one.class_name !== null) knowClass(one.class_name);
+    if (change.action === "correct") {
+      if (this.annotator.getAnnotationById(one.id)) this.annotator.removeAnnotation(one.id);
+      this.annotator.addAnnotation(drawn(one, POINT * this.step()) as never);
+      if (this.awaited === `${one.origin?.key}:${one.origin?.number}`) this.annotator.setSelected(one.id, true);
+      this.awaited = "";
+    }
+    this.tellSelected();
+    this.tally();
   }
 
   private refused(problem: Error): void {
     this.say(problem);
     void this.load().catch(this.say);
+  }
+
+  private styleOf(one: ImageAnnotation) {
+    const verdict = this.records.get(one.id)?.origin?.verdict;
+    const colour = verdict === "reject" ? REJECTED : colourOf(this.classOf(one));
+    return { fill: colour, fillOpacity: verdict === "reject" ? 0.35 : 0.18, stroke: colour, strokeWidth: 2 };
   }
 
   private classOf(one: ImageAnnotation): string | null {
@@ -183,25 +281,27 @@ export class Drawing {
   }
 
   private tally(): void {
-    const found: Record<string, number> = {};
+    const [found, said]: Record<string, number>[] = [{}, {}];
     for (const one of this.annotator.getAnnotations()) {
       const name = this.classOf(one) ?? "no class";
-      found[name] = (found[name] ?? 0) + 1;
+      found![name] = (found![name] ?? 0) + 1;
+      const verdict = this.records.get(one.id)?.origin?.verdict;
+      if (verdict) said![verdict] = (said![verdict] ?? 0) + 1;
     }
-    counts.value = found;
+    counts.value = found!;
+    verdicts.value = said!;
   }
 
   private add(kind: string, geometry: Geometry, name: string | null): void {
-    const placed = this.placed(kind, geometry, name);
-    let id = placed();
-    this.did({ back: () => this.drop(id), again: () => (id = placed()) });
+    const placing = this.placing(kind, geometry, name);
+    let id = placing();
+    this.did({ back: () => this.drop(id), again: () => (id = placing()) });
   }
 
   /** Puts a shape on the slide under a new id, as often as it is called: what was removed does not come back as itself. */
-  private placed(kind: string, geometry: Geometry, name: string | null): () => string {
+  private placing(kind: string, geometry: Geometry, name: string | null): () => string {
     return () => {
       const id = crypto.randomUUID();
-      this.kinds.set(id, kind);
       this.annotator.addAnnotation(drawn({ id, class_name: name, geometry }, POINT * this.step()) as never);
       send({ action: "draw", slide: this.facts.id, id, shape: { kind, geometry, class_name: name } });
       this.tally();
@@ -224,67 +324,94 @@ export class Drawing {
     if (!DRAGGED.has(drawTool.value) || !this.stroke.length) return;
     event.preventDefaultAction = true;
     this.stroke.push(this.toSlide(event.position));
-    const outline = this.outline();
-    this.preview(outline, drawTool.value !== "brush" && drawTool.value !== "line");
+    this.showStroke(this.stroke);
+  }
+
+  private showStroke(stroke: Point[]): void {
+    const open = drawTool.value === "brush" || drawTool.value === "line" || drawTool.value === "polygon";
+    this.preview({ points: this.outline(stroke), closed: !open && stroke.length > 1 });
   }
 
   /** What has been dragged so far, as points. */
-  private outline(): Point[] {
-    const [from, to] = [this.stroke[0]!, this.stroke[this.stroke.length - 1]!];
+  private outline(stroke: Point[]): Point[] {
+    const [from, to] = [stroke[0]!, stroke[stroke.length - 1]!];
     if (drawTool.value === "rectangle") return [from, [to[0], from[1]], to, [from[0], to[1]]];
     if (drawTool.value === "ellipse") return ellipse(from, to);
-    return drawTool.value === "line" ? [from, to] : this.stroke;
+    return drawTool.value === "line" ? [from, to] : stroke;
   }
 
   private lift(): void {
     if (!DRAGGED.has(drawTool.value) || this.stroke.length < 2) return;
+    this.made(this.stroke);
+    this.stroke = [];
+  }
+
+  /** Make a shape of a stroke, with the tool at hand. */
+  private made(stroke: Point[]): void {
     const step = this.step();
-    const line = this.outline();
+    const line = this.outline(stroke);
     const tool = drawTool.value;
-    this.preview([], false);
+    this.preview(null);
     if (tool === "brush") {
-      const found = brushed(this.stroke, BRUSH * step, step);
+      const found = brushed(stroke, BRUSH * step, step);
       if (found) this.add("brush", found, className.value);
     } else if (tool === "line") {
       this.add("line", { type: "LineString", coordinates: line }, className.value);
     } else {
-      this.ring(tool === "freehand" ? "polygon" : tool!, tool === "freehand" ? simplified(line, step * 0.75) : line);
+      this.ring(tool === "rectangle" || tool === "ellipse" ? tool : "polygon", tool === "freehand" ? simplified(line, step * 0.75) : line);
     }
-    this.stroke = [];
   }
 
   private ring(kind: string, ring: Point[]): void {
     if (ring.length > 2) this.add(kind, { type: "Polygon", coordinates: [[...ring, ring[0]!]] }, className.value);
   }
 
-  /** Close the polygon whose corners were clicked. */
+  /** End the shape whose corners were clicked or placed. */
   finish(): void {
-    const corners = this.corners;
-    this.corners = [];
-    this.preview([], false);
-    this.ring("polygon", corners);
+    const corners = this.placed;
+    this.placed = [];
+    this.preview(null);
+    if (corners.length > 1) this.made(corners);
+  }
+
+  /** Take back the corner that was placed last. */
+  back(): void {
+    this.placed.pop();
+    if (this.placed.length) this.showStroke(this.placed);
+    else this.preview(null);
   }
 
   private click(event: { position: { x: number; y: number }; quick: boolean }): void {
     if (!event.quick) return;
-    const [x, y] = this.toSlide(event.position);
-    if (drawTool.value === "polygon") this.corner([x, y]);
-    if (drawTool.value === "point") this.add("point", { type: "Point", coordinates: [x, y] }, className.value);
-    if (drawTool.value === "wand") {
-      const found = this.touched(event.position);
+    const tool = drawTool.value;
+    if (tool === "polygon" || tool === "point" || tool === "wand") this.at(event.position);
+  }
+
+  /** Use the tool at hand at a place of the screen, as a click does; without a place in the middle of the view. */
+  at(position: { x: number; y: number } = this.middle()): void {
+    const [x, y] = this.toSlide(position);
+    if (drawTool.value === "point") {
+      this.add("point", { type: "Point", coordinates: [x, y] }, className.value);
+    } else if (drawTool.value === "wand") {
+      const found = this.touched(position);
       if (found) this.add("polygon", found, className.value);
+    } else {
+      this.corner([x, y]);
     }
   }
 
-  /** Add a corner; a click near the first one closes the polygon. */
+  private middle(): { x: number; y: number } {
+    const { clientWidth, clientHeight } = this.viewer.element;
+    return { x: clientWidth / 2, y: clientHeight / 2 };
+  }
+
+  /** Add a corner; one near the first closes a polygon, and the second ends a rectangle, an ellipse or a line. */
   private corner(point: Point): void {
-    const first = this.corners[0];
-    if (first && this.corners.length > 2 && Math.hypot(point[0] - first[0], point[1] - first[1]) < NEAR * this.step()) {
-      this.finish();
-      return;
-    }
-    this.corners.push(point);
-    this.preview(this.corners, false);
+    const first = this.placed[0];
+    const near = first && this.placed.length > 2 && Math.hypot(point[0] - first[0], point[1] - first[1]) < NEAR * this.step();
+    if (!near) this.placed.push(point);
+    if (near || (PAIRED.has(drawTool.value) && this.placed.length === 2)) this.finish();
+    else this.showStroke(this.placed);
   }
 
   /** What is connected to a screen pixel and of its colour, as a polygon. */
@@ -295,62 +422,6 @@ export class Drawing {
     const mask = flooded(picture, Math.round(position.x * ratio), Math.round(position.y * ratio));
     return traced(mask, canvas.width, canvas.height, ([x, y]) => this.toSlide({ x: x / ratio, y: y / ratio }), this.step() * 0.75);
   }
-}
-
-function ellipse([x1, y1]: Point, [x2, y2]: Point): Point[] {
-  const [cx, cy, rx, ry] = [(x1 + x2) / 2, (y1 + y2) / 2, Math.abs(x2 - x1) / 2, Math.abs(y2 - y1) / 2];
-  const turn = (i: number) => (2 * Math.PI * i) / AROUND;
-  return Array.from({ length: AROUND }, (_, i) => [cx + rx * Math.cos(turn(i)), cy + ry * Math.sin(turn(i))]);
-}
-
-/** The pixels of a picture that are connected to a first one and of nearly its colour. */
-function flooded(picture: ImageData, x: number, y: number): Uint8Array {
-  const { width, height, data } = picture;
-  const mask = new Uint8Array(width * height);
-  const first = (y * width + x) * 4;
-  const alike = (i: number) =>
-    Math.max(Math.abs(data[i]! - data[first]!), Math.abs(data[i + 1]! - data[first + 1]!), Math.abs(data[i + 2]! - data[first + 2]!)) <= WAND;
-  const open = [y * width + x];
-  while (open.length) {
-    const at = open.pop()!;
-    if (mask[at] || !alike(at * 4)) continue;
-    mask[at] = 1;
-    if (at % width > 0) open.push(at - 1);
-    if (at % width < width - 1) open.push(at + 1);
-    if (at >= width) open.push(at - width);
-    if (at < width * (height - 1)) open.push(at + width);
-  }
-  return mask;
-}
-
-/** The outline of a mask: its largest part with its holes. */
-function traced(mask: Uint8Array, width: number, height: number, place: (point: Point) => Point, tolerance: number): Geometry | null {
-  const [found] = contours().size([width, height]).thresholds([0.5])(Array.from(mask));
-  const parts = (found?.coordinates ?? []) as unknown as Point[][][];
-  const largest = [...parts].sort((a, b) => b[0]!.length - a[0]!.length)[0];
-  if (!largest) return null;
-  const rings = largest.map((ring) => simplified(ring.map(place), tolerance)).filter((ring) => ring.length > 3);
-  return rings.length ? { type: "Polygon", coordinates: rings } : null;
-}
-
-/** What a round brush covers along a stroke, as a polygon; drawn to a mask of the screen's resolution. */
-function brushed(stroke: Point[], radius: number, step: number): Geometry | null {
-  const margin = radius + 2 * step;
-  const xs = stroke.map(([x]) => x);
-  const ys = stroke.map(([, y]) => y);
-  const [left, top] = [Math.min(...xs) - margin, Math.min(...ys) - margin];
-  const width = Math.ceil((Math.max(...xs) + margin - left) / step);
-  const height = Math.ceil((Math.max(...ys) + margin - top) / step);
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [width, height];
-  const pen = canvas.getContext("2d")!;
-  [pen.lineWidth, pen.lineCap, pen.lineJoin] = [(2 * radius) / step, "round", "round"];
-  pen.beginPath();
-  stroke.forEach(([x, y], i) => (i ? pen.lineTo((x - left) / step, (y - top) / step) : pen.moveTo((x - left) / step, (y - top) / step)));
-  pen.stroke();
-  const { data } = pen.getImageData(0, 0, width, height);
-  const mask = Uint8Array.from({ length: width * height }, (_, i) => (data[4 * i + 3]! > 127 ? 1 : 0));
-  return traced(mask, width, height, ([x, y]) => [left + x * step, top + y * step], step * 0.5);
 }
 
 export { unsaved };

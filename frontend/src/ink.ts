@@ -15,6 +15,8 @@ export class Ink {
   shapes: Shape[] = [];
   pointed: Shape | null = null;
   sketch: Shape | null = null;
+  corner: [number, number] | null = null;
+  quality: { path: Path2D; colour: string }[] = [];
   showLayers = true;
   /** Milliseconds between the last frames, for the page's own measure of how smooth it is. */
   readonly frames: number[] = [];
@@ -50,6 +52,7 @@ export class Ink {
     if (this.showLayers) this.drawLayers(pen);
     const once = [this.pointed, this.sketch].filter((shape) => shape !== null);
     for (const shape of [...this.shapes, ...once]) this.drawShape(pen, shape, ratio);
+    if (this.corner) this.drawCorner(pen, this.corner, ratio);
   }
 
   redraw(): void {
@@ -64,6 +67,10 @@ export class Ink {
       pen.strokeStyle = `${colour}aa`;
       pen.lineWidth = hair * 0.75;
       pen.stroke(path);
+    }
+    for (const { path, colour } of this.quality) {
+      pen.fillStyle = `${colour}77`;
+      pen.fill(path);
     }
     if (this.tissue) {
       pen.strokeStyle = "#00B8D9";
@@ -84,6 +91,7 @@ export class Ink {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.beginPath();
     points.forEach(([x, y], i) => (i ? pen.lineTo(x, y) : pen.moveTo(x, y)));
+    if (points.length === 1) pen.arc(...points[0]!, 3, 0, 2 * Math.PI);
     if (shape.closed) pen.closePath();
     pen.lineWidth = 4;
     pen.strokeStyle = "rgba(255,255,255,0.9)";
@@ -93,6 +101,19 @@ export class Ink {
     pen.stroke();
     if (shape.label) label(pen, shape.label, points[points.length - 1]!);
     pen.restore();
+  }
+
+  /** The corner that keys move. */
+  private drawCorner(pen: CanvasRenderingContext2D, at: [number, number], ratio: number): void {
+    const [x, y] = this.toScreen(...at);
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.beginPath();
+    pen.arc(x, y, 7, 0, 2 * Math.PI);
+    pen.fillStyle = "#ffffff";
+    pen.fill();
+    pen.lineWidth = 3;
+    pen.strokeStyle = "#0072B2";
+    pen.stroke();
   }
 
   private count(): void {

@@ -2,12 +2,12 @@
  * the server loses one; each is sent until it is acknowledged, in order for each shape. */
 
 import { signal } from "@preact/signals";
-import { of, Problem } from "./api";
-import { call } from "./session";
+import { of, Problem, tell } from "./api";
 import type { Kept } from "./shapes";
 
 export type Change =
   | { action: "draw" | "change"; slide: string; id: string; shape: Pick<Kept, "kind" | "class_name" | "geometry"> }
+  | { action: "correct"; slide: string; id: string; verdict: { key: string; number: number; verdict: string; class_name: string | null } }
   | { action: "remove"; slide: string; id: string };
 
 const KEY = "coverslip-outbox";
@@ -21,6 +21,7 @@ type Refused = (change: Change, problem: Problem) => void;
 let waiting: Change[] = load();
 let sending = false;
 const listeners = new Map<string, Refused>();
+const keepers = new Map<string, (kept: Kept, change: Change) => void>();
 
 /** Have `listener` told what the server refuses of a slide's changes; null when nobody looks at it any more. */
 export function whenRefused(slide: string, listener: Refused | null): void {
@@ -28,11 +29,17 @@ export function whenRefused(slide: string, listener: Refused | null): void {
   else listeners.delete(slide);
 }
 
+/** Have `keeper` told what the server keeps of a slide's changes; null when nobody looks at it any more. */
+export function whenKept(slide: string, keeper: ((kept: Kept, change: Change) => void) | null): void {
+  if (keeper) keepers.set(slide, keeper);
+  else keepers.delete(slide);
+}
+
 export function send(change: Change): void {
   // a change of a shape that is still waiting takes the place of what waits; what is being sent stays
   const later = waiting.findIndex((one, i) => one.id === change.id && !(sending && i === 0));
   const before = later >= 0 ? waiting[later]! : null;
-  if (before && before.action !== "remove" && change.action === "change") {
+  if (before && (before.action === "draw" || before.action === "change") && change.action === "change") {
     waiting[later] = { ...change, action: before.action };
   } else {
     waiting.push(change);
@@ -67,27 +74,21 @@ async function deliver(change: Change): Promise<void> {
   const version = versions.get(change.id);
   if (change.action === "remove") {
     if (version === undefined) return;
-    await ask("DELETE", `${of(change.slide, "shapes", change.id)}?version=${version}`);
+    await tell("DELETE", `${of(change.slide, "shapes", change.id)}?version=${version}`);
     versions.delete(change.id);
     return;
   }
-  const body = { id: change.id, ...change.shape };
-  const kept =
-    change.action === "draw" && version === undefined
-      ? await ask("POST", of(change.slide, "shapes"), body)
-      : await ask("PUT", of(change.slide, "shapes", change.id), { ...body, version });
-  if (kept) versions.set(change.id, kept.version);
+  const kept = await put(change, version);
+  versions.set(kept.id, kept.version);
+  keepers.get(change.slide)?.(kept, change);
 }
 
-async function ask(method: string, address: string, body?: unknown): Promise<Kept | null> {
-  const answer = await call(address, {
-    method,
-    headers: body ? { "Content-Type": "application/json" } : undefined,
-    body: body ? JSON.stringify(body) : undefined,
-  });
-  const said = answer.status === 204 ? null : await answer.json().catch(() => null);
-  if (!answer.ok) throw new Problem(answer.status, said?.error ?? `the server answered ${answer.status}`, said?.mend ?? null);
-  return said as Kept | null;
+function put(change: Exclude<Change, { action: "remove" }>, version: number | undefined): Promise<Kept> {
+  if (change.action === "correct") return tell<Kept>("POST", of(change.slide, "corrections"), { ...change.verdict, version });
+  const body = { id: change.id, ...change.shape };
+  return change.action === "draw" && version === undefined
+    ? tell<Kept>("POST", of(change.slide, "shapes"), body)
+    : tell<Kept>("PUT", of(change.slide, "shapes", change.id), { ...body, version });
 }
 
 function load(): Change[] {

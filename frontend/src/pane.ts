@@ -1,19 +1,14 @@
 /** One slide on screen: the picture, the layers over it, and what is drawn by hand. */
 
 import OpenSeadragon from "openseadragon";
-import { api, type Facts, type MapLayer } from "./api";
+import type { Facts, MapLayer } from "./api";
 import { Drawing, drawTool } from "./draw";
 import { Ink } from "./ink";
+import { OutlineLayer, type Shown } from "./outlined";
 import { mapSource, objectSource, slideSource } from "./source";
-import { filterText, type Colour, type MapLook, type ObjectLook, type View } from "./state";
+import { filterText, type Colour, type MapLook, type View } from "./state";
 
-/** Screen pixels that an object of 8 µm must take before its outline is drawn instead of a dot. */
-const OUTLINE_STEP = 3.5;
-
-/** Level-0 pixels of a piece of outlines that is fetched at once. */
-const PIECE = 1536;
-
-const MOST_PIECES = 96;
+const calm = () => window.matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 export interface PaneEvents {
   moved(view: View, pane: Pane): void;
@@ -29,13 +24,12 @@ export class Pane {
   private readonly damaged = new Set<string>();
   private readonly items = new Map<string, OpenSeadragon.TiledImage>();
   private readonly wanted = new Map<string, string>();
-  private pieces = new Map<string, { path: Path2D[] | null; abort: AbortController }>();
-  private outlined: { name: string; look: ObjectLook; colours: string[] } | null = null;
+  private readonly outlined = new Map<string, OutlineLayer>();
   private quiet = false;
   private colour: Colour;
 
   constructor(
-    host: HTMLElement,
+    readonly host: HTMLElement,
     readonly facts: Facts,
     colour: Colour,
     private readonly events: PaneEvents,
@@ -43,15 +37,18 @@ export class Pane {
     this.colour = colour;
     const below = layerOf(host, "below");
     const above = layerOf(host, "above");
+    const ink = layerOf(host, "ink");
+    const overview = layerOf(host, "overview");
+    overview.id = `overview-${crypto.randomUUID()}`;
     this.viewer = OpenSeadragon({
       element: below,
       tileSources: slideSource(facts, colour, this.damaged) as never,
       showNavigationControl: false,
       showNavigator: true,
-      navigatorPosition: "BOTTOM_RIGHT",
+      navigatorId: overview.id,
       navigatorAutoFade: false,
       drawer: "canvas",
-      animationTime: 0.25,
+      animationTime: calm() ? 0.001 : 0.25, // none at all is more than the library's springs can bear
       springStiffness: 12,
       zoomPerScroll: 1.25,
       zoomPerClick: 1,
@@ -75,8 +72,8 @@ export class Pane {
       imageLoaderLimit: 8,
       animationTime: 0,
     } as OpenSeadragon.Options);
-    this.ink = new Ink(layerOf(host, "ink"), (x, y) => this.toScreen(x, y));
-    this.drawing = new Drawing(this.viewer, facts, () => this.view?.step ?? 1, (points, closed) => this.sketch(points, closed), events.failed);
+    this.ink = new Ink(ink, (x, y) => this.toScreen(x, y));
+    this.drawing = new Drawing(this.viewer, facts, () => this.view?.step ?? 1, (sketch) => this.sketch(sketch), events.failed);
     this.viewer.addHandler("open", () => this.follow());
     this.viewer.addHandler("update-viewport", () => this.follow());
     this.viewer.addHandler("resize", () => this.follow());
@@ -88,14 +85,14 @@ export class Pane {
     this.viewer.addHandler("tile-load-failed", (event) => this.decodeInstead(event as unknown as { tile?: { getUrl(): string } }));
   }
 
-  private sketch(points: [number, number][], closed: boolean): void {
-    this.ink.sketch = points.length ? { points, closed, colour: "#FFC400" } : null;
+  private sketch(sketch: { points: [number, number][]; closed: boolean } | null): void {
+    this.ink.sketch = sketch?.points.length ? { ...sketch, colour: "#FFC400" } : null;
     this.ink.redraw();
   }
 
   destroy(): void {
     this.drawing.destroy();
-    for (const piece of this.pieces.values()) piece.abort.abort();
+    for (const layer of this.outlined.values()) layer.forget();
     this.over.destroy();
     this.viewer.destroy();
     this.ink.destroy();
@@ -109,10 +106,11 @@ export class Pane {
     return { x: centre.x, y: centre.y, step: 1 / item.viewportToImageZoom(this.viewer.viewport.getZoom(true)) };
   }
 
-  show(view: View, immediately = true): void {
+  show(view: View, atOnce = true): void {
+    const immediately = atOnce || calm();
     const item = this.viewer.world.getItemAt(0);
     if (!item) {
-      this.viewer.addOnceHandler("open", () => this.show(view, immediately));
+      this.viewer.addOnceHandler("open", () => this.show(view, atOnce));
       return;
     }
     this.quiet = true;
@@ -123,7 +121,7 @@ export class Pane {
   }
 
   home(): void {
-    this.viewer.viewport.goHome(false);
+    this.viewer.viewport.goHome(calm());
   }
 
   toSlide(x: number, y: number): { x: number; y: number } {
@@ -186,16 +184,19 @@ export class Pane {
     this.place(key, look.shown, identity, look.opacity, part, () => mapSource(this.facts.id, layer, look));
   }
 
-  showObjects(name: string, look: ObjectLook, colours: string[]): void {
+  showObjects(shown: Shown): void {
+    const { name, look } = shown;
     const part = { x: 0, y: 0, width: this.facts.width };
-    const key = `objects ${name}`;
-    this.place(key, look.shown, filterText(look), 1, part, () => objectSource(this.facts, name, look));
-    const before = this.outlined;
-    if (look.shown) this.outlined = { name, look, colours };
-    else if (before?.name === name) this.outlined = null;
-    if (before && (before.name !== this.outlined?.name || filterText(before.look) !== filterText(look))) this.forgetPieces();
+    this.place(`objects ${name}`, look.shown, filterText(look), 1, part, () => objectSource(this.facts, name, look));
+    const before = this.outlined.get(name);
+    if (!look.shown || !before?.isSame(shown)) {
+      before?.forget();
+      this.outlined.delete(name);
+      if (look.shown) this.outlined.set(name, new OutlineLayer(this.facts, shown, () => this.follow()));
+    }
     const view = this.view;
     if (view) this.drawOutlines(view);
+    this.ink.redraw();
   }
 
   setOverlaysVisible(visible: boolean): void {
@@ -243,58 +244,15 @@ export class Pane {
   }
 
   // -------------------------------------------------------------- outlines
+  /** Few objects, near by, are drawn as paths; many as tiles that the server draws. */
   private drawOutlines(view: View): void {
-    const chosen = this.outlined;
-    const close = chosen !== null && view.step < OUTLINE_STEP;
-    if (chosen) this.items.get(`objects ${chosen.name}`)?.setOpacity(close ? 0 : 1);
-    if (!chosen || !close) {
-      this.ink.outlines = [];
-      return;
-    }
-    const paths: { path: Path2D; colour: string }[] = [];
-    for (const [column, row] of this.piecesInView(view)) {
-      const piece = this.pieces.get(`${column} ${row}`) ?? this.fetchPiece(column, row, chosen);
-      piece.path?.forEach((path, i) => paths.push({ path, colour: chosen.colours[i] ?? "#999999" }));
-    }
-    this.ink.outlines = paths;
-  }
-
-  private piecesInView(view: View): [number, number][] {
     const { clientWidth, clientHeight } = this.viewer.element;
-    const [halfWidth, halfHeight] = [(clientWidth / 2) * view.step, (clientHeight / 2) * view.step];
-    const found: [number, number][] = [];
-    for (let row = Math.floor((view.y - halfHeight) / PIECE); row <= (view.y + halfHeight) / PIECE; row++) {
-      for (let column = Math.floor((view.x - halfWidth) / PIECE); column <= (view.x + halfWidth) / PIECE; column++) {
-        found.push([column, row]);
-      }
+    this.ink.outlines = [];
+    for (const [name, layer] of this.outlined) {
+      const paths = layer.paths(view, clientWidth, clientHeight);
+      this.items.get(`objects ${name}`)?.setOpacity(paths ? 0 : 1);
+      if (paths) this.ink.outlines.push(...paths);
     }
-    return found;
-  }
-
-  private fetchPiece(column: number, row: number, chosen: { name: string; look: ObjectLook; colours: string[] }) {
-    const piece: { path: Path2D[] | null; abort: AbortController } = { path: null, abort: new AbortController() };
-    this.pieces.set(`${column} ${row}`, piece);
-    while (this.pieces.size > MOST_PIECES) this.pieces.delete(this.pieces.keys().next().value as string);
-    const box: [number, number, number, number] = [column * PIECE, row * PIECE, PIECE, PIECE];
-    api
-      .outlines(this.facts.id, chosen.name, box, filterText(chosen.look), piece.abort.signal)
-      .then((found) => {
-        const paths = chosen.colours.map(() => new Path2D());
-        found.rings.forEach((ring, i) => {
-          const path = paths[found.classes[i]! < 0 ? paths.length - 1 : found.classes[i]!]!;
-          ring.forEach(([x, y], j) => (j ? path.lineTo(x, y) : path.moveTo(x, y)));
-          path.closePath();
-        });
-        piece.path = paths;
-        this.follow();
-      })
-      .catch(() => undefined); // the drawn dots stay; the next look asks again
-    return piece;
-  }
-
-  private forgetPieces(): void {
-    for (const piece of this.pieces.values()) piece.abort.abort();
-    this.pieces = new Map();
   }
 
   // -------------------------------------------------------------- pictures

@@ -1,6 +1,7 @@
 /** Shapes as the server keeps them, and as the drawing library draws them. */
 
 import { ShapeType, type ImageAnnotation, type MultiPolygonElement, type Shape } from "@annotorious/openseadragon";
+import { areaOf } from "./scale";
 
 export type Point = [number, number];
 
@@ -16,9 +17,20 @@ export interface Kept {
   class_name: string | null;
   geometry: Geometry;
   author: string;
+  created: string;
   changed_by: string;
   changed: string;
   version: number;
+  origin: Origin | null;
+}
+
+/** The finding of a model that a shape corrects or confirms. */
+export interface Origin {
+  key: string;
+  number: number;
+  verdict: "accept" | "reject" | "relabel" | "reshape";
+  predicted: string | null;
+  score: number | null;
 }
 
 /** Corners of an ellipse's outline. */
@@ -72,9 +84,18 @@ export function kept(annotation: ImageAnnotation, drawnAs?: string): { kind: str
       return { kind: "line", geometry: { type: "LineString", coordinates: (shape as unknown as { points: Point[] }).points } };
     default: {
       const { points } = shape as unknown as { points: Point[] };
-      return { kind: drawnAs ?? "polygon", geometry: { type: "Polygon", coordinates: [closed(points)] } };
+      return { kind: stillIs(drawnAs ?? "polygon", points), geometry: { type: "Polygon", coordinates: [closed(points)] } };
     }
   }
+}
+
+/** What a ring is after its corners were moved: a rectangle or an ellipse may have become a polygon. */
+function stillIs(kind: string, ring: Point[]): string {
+  if (kind !== "rectangle" && kind !== "ellipse") return kind;
+  const { minX, minY, maxX, maxY } = boundsOf(ring);
+  const share = kind === "rectangle" ? 1 : ((AROUND / 2) * Math.sin((2 * Math.PI) / AROUND)) / 4;
+  const whole = Math.abs(areaOf(ring) / ((maxX - minX) * (maxY - minY)) - share) < 1e-3;
+  return whole && ring.length === (kind === "rectangle" ? 4 : AROUND) ? kind : "polygon";
 }
 
 interface Bent {

@@ -1,7 +1,8 @@
 /** What can be done with the panes: moving, measuring, taking pictures. */
 
 import { signal } from "@preact/signals";
-import { api, type Facts, type ObjectAt } from "./api";
+import { api, type Facts } from "./api";
+import { drawTool } from "./draw";
 import type { Shape } from "./ink";
 import { Pane } from "./pane";
 import { areaOf, areaText, lengthOf, lengthText, scaleBar, umPerPixel } from "./scale";
@@ -10,6 +11,9 @@ import * as state from "./state";
 const mounted = new Map<string, Pane>();
 let drawn: [number, number][] = [];
 let growing: Shape | null = null;
+
+/** What is measured, in words. */
+export const measure = signal("");
 
 const COLOUR = { length: "#0072B2", area: "#D55E00", pointed: "#FFC400" };
 
@@ -110,23 +114,52 @@ function clicked(x: number, y: number, pane: Pane): void {
   showDrawn(pane);
 }
 
+/** What a click found of a model's findings. */
+export interface Picked {
+  slide: string;
+  key: string;
+  number: number;
+  class: string | null;
+  classes: string[];
+  numbers: Record<string, number | null>;
+  rings: [number, number][][];
+}
+
+export const picked = signal<Picked | null>(null);
+
 async function pick(x: number, y: number, pane: Pane): Promise<void> {
-  const shown = Object.entries(state.objects.value).filter(([, look]) => look.shown);
-  for (const [name] of shown) {
-    const found = await api.at(pane.facts.id, name, x, y).catch(() => null);
-    if (found) {
-      picked.value = { slide: pane.facts.id, name, found };
-      pane.ink.pointed = { points: found.ring, closed: true, colour: COLOUR.pointed };
-      pane.ink.redraw();
-      return;
-    }
-  }
-  picked.value = null;
-  pane.ink.pointed = null;
+  const found = (await objectAt(x, y, pane)) ?? (await tileAt(x, y, pane));
+  picked.value = found;
+  pane.ink.pointed = found ? { points: found.rings[0]!, closed: true, colour: COLOUR.pointed } : null;
   pane.ink.redraw();
 }
 
-export const picked = signal<{ slide: string; name: string; found: ObjectAt } | null>(null);
+async function objectAt(x: number, y: number, pane: Pane): Promise<Picked | null> {
+  const slide = pane.facts.id;
+  const shown = (state.overlays.value[slide]?.objects ?? []).filter((name) => state.objectLook(name).shown);
+  for (const name of state.allLayers.value ? shown : []) {
+    const found = await api.at(slide, name, x, y).catch(() => null);
+    if (!found) continue;
+    const classes = state.objectFacts.value[`${slide}/${name}`]?.classes.map((one) => one.name) ?? [];
+    const numbers = { score: found.score, ...found.measurements };
+    return { slide, key: `objects/${name}`, number: found.object, class: found.class, classes, numbers, rings: found.rings };
+  }
+  return null;
+}
+
+async function tileAt(x: number, y: number, pane: Pane): Promise<Picked | null> {
+  const { tiles, prediction } = state.layers.value;
+  const slide = pane.facts.id;
+  if (!tiles || !prediction || !state.allLayers.value || !state.overlays.value[slide]?.predictions.includes(prediction)) return null;
+  const found = await api.tileAt(slide, prediction, x, y).catch(() => null);
+  if (!found) return null;
+  return { slide, key: found.key, number: found.row, class: found.class, classes: found.classes, numbers: found.numbers, rings: [cornersOf(found)] };
+}
+
+function cornersOf(box: { x: number; y: number; width: number; height: number }): [number, number][] {
+  const [right, bottom] = [box.x + box.width, box.y + box.height];
+  return [[box.x, box.y], [right, box.y], [right, bottom], [box.x, bottom]]; // prettier-ignore
+}
 
 function measured(points: [number, number][], facts: Facts): Shape {
   const closed = state.tool.value === "area";
@@ -141,8 +174,33 @@ function measured(points: [number, number][], facts: Facts): Shape {
 function showDrawn(pane: Pane): void {
   const shapes = pane.ink.shapes.filter((shape) => shape !== growing);
   growing = drawn.length ? measured(drawn, pane.facts) : null;
+  measure.value = growing?.label ?? "";
   pane.ink.shapes = growing ? [...shapes, growing] : shapes;
   pane.ink.redraw();
+}
+
+/** Place a corner of what is measured or drawn in the middle of the view. */
+export function placeCorner(): void {
+  const pane = paneOf(state.current.value);
+  const view = pane?.view;
+  if (!pane || !view) return;
+  state.aiming.value = true;
+  if (drawTool.value) pane.drawing.at();
+  else if (state.tool.value !== "look") clicked(view.x, view.y, pane);
+}
+
+/** Take the corner that was placed last back. */
+export function takeBack(): void {
+  const pane = paneOf(state.current.value);
+  if (!pane) return;
+  if (drawTool.value) pane.drawing.back();
+  drawn = drawn.slice(0, -1);
+  showDrawn(pane);
+}
+
+/** Keys go to the slide from here on. */
+export function focusSlide(): void {
+  paneOf(state.current.value)?.host.focus({ preventScroll: true });
 }
 
 export function endShape(): void {
@@ -160,15 +218,17 @@ export function dropShape(): void {
 }
 
 export function pointAt(pane: Pane, box: { x: number; y: number; width: number; height: number }): void {
-  const [right, bottom] = [box.x + box.width, box.y + box.height];
-  const points: [number, number][] = [
-    [box.x, box.y],
-    [right, box.y],
-    [right, bottom],
-    [box.x, bottom],
-  ];
-  pane.ink.pointed = { points, closed: true, colour: COLOUR.pointed };
+  pane.ink.pointed = { points: cornersOf(box), closed: true, colour: COLOUR.pointed };
   pane.ink.redraw();
+}
+
+/** Look at a box with this much around it, as a part of the smaller side of the view. */
+export function lookAt(box: { x: number; y: number; width: number; height: number }, around: number): void {
+  const pane = paneOf(state.current.value);
+  if (!pane) return;
+  const room = Math.min(pane.viewer.element.clientWidth, pane.viewer.element.clientHeight);
+  goTo({ x: box.x + box.width / 2, y: box.y + box.height / 2, step: (Math.max(box.width, box.height) * around) / room });
+  pointAt(pane, box);
 }
 
 // ---------------------------------------------------------------- pictures

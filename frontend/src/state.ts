@@ -1,7 +1,8 @@
 /** What the page shows, as signals; the address restores it. */
 
+import type { Reading } from "./ui/Reading";
 import { computed, signal } from "@preact/signals";
-import type { Facts, Finding, Listed, ObjectFacts, Overlays } from "./api";
+import type { Facts, Finding, Grid, Listed, ObjectFacts, Overlays, Quality, Queue } from "./api";
 
 export interface View {
   x: number;
@@ -38,6 +39,19 @@ export const MOST_PANES = 4;
 
 export type Tool = "look" | "length" | "area";
 
+export const TABS = ["layers", "regions", "annotate", "opinion"] as const;
+export type Tab = (typeof TABS)[number];
+
+export interface Layers {
+  tissue: boolean;
+  quality: boolean;
+  tiles: boolean;
+  /** The prediction that colours the tiles; empty for none. */
+  prediction: string;
+}
+
+export const NO_LAYERS: Layers = { tissue: false, quality: false, tiles: false, prediction: "" };
+
 export const slides = signal<Listed[]>([]);
 export const search = signal("");
 export const panes = signal<string[]>([]);
@@ -50,7 +64,16 @@ export const chosenFinding = signal(-1);
 export const objectFacts = signal<Record<string, ObjectFacts>>({});
 export const maps = signal<Record<string, MapLook>>({});
 export const objects = signal<Record<string, ObjectLook>>({});
-export const layers = signal({ tissue: false, tiles: false });
+export const layers = signal<Layers>(NO_LAYERS);
+export const grids = signal<Record<string, Grid>>({});
+export const qualities = signal<Record<string, Quality>>({});
+export const queues = signal<Record<string, Queue>>({});
+export const queueAt = signal(-1);
+/** The reading that is under way, by slide. */
+export const readings = signal<Record<string, Reading>>({});
+export const tab = signal<Tab>("layers");
+/** Whether shapes are placed by key, in the middle of the view. */
+export const aiming = signal(false);
 export const allLayers = signal(true);
 export const colour = signal<Colour>(PLAIN);
 export const tool = signal<Tool>("look");
@@ -64,6 +87,12 @@ export const shownSlides = computed(() => {
 });
 
 export const current = computed(() => panes.value[active.value] ?? null);
+
+/** True while somebody reads the slide alone: nothing of what models say may be seen. */
+export const blind = computed(() => {
+  const reading = readings.value[current.value ?? ""];
+  return reading !== undefined && reading.shown === null && reading.decided === null;
+});
 
 export function say(error: unknown): void {
   const mend = error instanceof Error && "mend" in error ? (error.mend as string | null) : null;
@@ -101,7 +130,8 @@ interface Saved {
   view?: View;
   maps?: Record<string, MapLook>;
   objects?: Record<string, ObjectLook>;
-  layers?: { tissue: boolean; tiles: boolean };
+  layers?: Partial<Layers>;
+  tab?: Tab;
   colour?: Colour;
 }
 
@@ -115,6 +145,7 @@ export function saved(): string {
     objects: objects.value,
     layers: layers.value,
     colour: colour.value,
+    tab: tab.value,
   };
   return `#${encodeURIComponent(JSON.stringify(kept))}`;
 }
@@ -132,7 +163,8 @@ export function restore(hash: string): void {
   linked.value = kept.linked ?? true;
   maps.value = kept.maps ?? {};
   objects.value = kept.objects ?? {};
-  layers.value = { tissue: false, tiles: false, ...kept.layers };
+  layers.value = { ...NO_LAYERS, ...kept.layers };
+  if (kept.tab && TABS.includes(kept.tab)) tab.value = kept.tab;
   colour.value = { ...PLAIN, ...kept.colour };
   view.value = kept.view && Number.isFinite(kept.view.step) ? kept.view : null;
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +27,7 @@ from coverslip.server.app import Site, make_app
 from coverslip.server.db import Database
 
 TOKEN = "t0ken"  # noqa: S105 - of a test
+PAGE = Path(__file__).parents[2] / "src" / "coverslip" / "server" / "static" / "index.html"
 
 
 def pixels_of(height: int, width: int) -> np.ndarray:
@@ -152,3 +155,54 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]
         made = Database(f"{server}/{name}")
     yield made
     made.close()
+# ---------------------------------------------------------------------- the page in Chromium
+@pytest.fixture(scope="session")
+def viewed_run(tmp_path_factory: pytest.TempPathFactory, slide_path: Path) -> Path:
+    """A run of two small slides, with objects, maps and predictions; and of a real one where there is any."""
+    from browsing import make_run
+
+    return make_run(tmp_path_factory.mktemp("page"), slide_path)
+
+
+@pytest.fixture(scope="session")
+def served(viewed_run: Path) -> Iterator[str]:
+    """The address of a server of that run."""
+    command = [sys.executable, "-m", "coverslip", "view", str(viewed_run), "--no-browser", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        yield json.loads(server.stdout.readline())["url"]
+        server.terminate()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[object]:
+    """Chromium, without a window."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("Chromium is not installed: apt install chromium")
+    if not PAGE.is_file():
+        pytest.skip("the page is not built: make page")
+    with playwright.sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def page(browser: object, served: str) -> Iterator[object]:
+    """The page, open at the first slide, on which nobody has drawn; what it complains of fails the test."""
+    from browsing import PATIENCE, WIPE
+
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE)
+    said: list[str] = []
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.goto(served)
+    opened.evaluate(WIPE)
+    opened.reload()
+    opened.get_by_text("x · ").wait_for()
+    yield opened
+    context.close()
+    assert said == []

@@ -1,7 +1,7 @@
 import { Who } from "./Who";
-import { active, allLayers, colour, current, facts, help, linked, panes, PLAIN, tool, view, type Tool } from "../state";
+import { active, allLayers, blind, colour, current, facts, help, linked, panes, PLAIN, tool, view, type Tool } from "../state";
 import { magnification } from "../scale";
-import { goTo, home, saveScreenshot, zoomTo } from "../stage";
+import { goTo, home, measure, saveScreenshot, zoomTo } from "../stage";
 
 const STEPS = [1.25, 2.5, 5, 10, 20, 40];
 
@@ -22,10 +22,11 @@ export function Bar() {
             {label}
           </button>
         ))}
+        <output class="measure">{measure.value}</output>
       </div>
       <ColourMenu />
       <div class="group">
-        <button type="button" aria-pressed={allLayers.value} title="Show or hide all layers (O)" onClick={() => (allLayers.value = !allLayers.value)}>
+        <button type="button" aria-pressed={allLayers.value} disabled={blind.value} title="Show or hide all layers (O)" onClick={() => (allLayers.value = !allLayers.value)}>
           Layers
         </button>
         {panes.value.length > 1 && (
@@ -72,7 +73,7 @@ function Magnifier() {
         </button>
       ) : (
         STEPS.map((steps, i) => (
-          <button type="button" title={`${steps}x (${i + 1})`} onClick={() => zoomTo(steps)}>
+          <button type="button" title={`${steps}x: ${10 / steps} µm per pixel (${i + 1})`} onClick={() => zoomTo(steps)}>
             {steps}x
           </button>
         ))

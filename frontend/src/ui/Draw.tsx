@@ -1,33 +1,43 @@
-import { of, Problem } from "../api";
-import { className, classNames, colourOf, counts, drawTool, TOOLS, unsaved, type DrawTool } from "../draw";
-import { paneOf } from "../stage";
-import { call } from "../session";
-import { say } from "../state";
+import { Tally } from "./Corrections";
+import { of, tell } from "../api";
+import { className, classNames, colourOf, counts, drawTool, knowClass, selected, TOOLS, unsaved, type DrawTool } from "../draw";
+import { areaOf, areaText, lengthOf, lengthText } from "../scale";
+import type { Geometry, Kept, Point } from "../shapes";
+import { focusSlide, paneOf } from "../stage";
+import { facts, say } from "../state";
 
-const LABELS: Record<DrawTool, string> = {
-  polygon: "Polygon",
-  rectangle: "Rectangle",
-  ellipse: "Ellipse",
-  line: "Line",
-  freehand: "Freehand",
-  brush: "Brush",
-  wand: "Wand",
-  point: "Point",
+export const LABELS: Record<DrawTool, { label: string; key: string }> = {
+  polygon: { label: "Polygon", key: "G" },
+  rectangle: { label: "Rectangle", key: "R" },
+  ellipse: { label: "Ellipse", key: "E" },
+  line: { label: "Line", key: "I" },
+  freehand: { label: "Freehand", key: "H" },
+  brush: { label: "Brush", key: "B" },
+  wand: { label: "Wand", key: "W" },
+  point: { label: "Point", key: "D" },
 };
 
-const FORMATS = ["geojson", "asap", "imagescope", "ndpa", "dsa", "coco", "camelyon"];
+/** Formats that annotations are written in; others can be read. */
+const FORMATS = ["geojson", "asap", "imagescope", "ndpa", "dsa", "coco", "voc", "camelyon"];
+
+/** Take a tool, or put it away; keys go to the slide from here on. */
+export function take(tool: DrawTool | null): void {
+  drawTool.value = drawTool.value === tool ? null : tool;
+  focusSlide();
+}
 
 export function DrawPanel({ slide }: { slide: string }) {
   const drawing = paneOf(slide)?.drawing;
   return (
+    <>
     <section>
       <h2>
         Annotations <small aria-live="polite">{unsaved.value ? `${unsaved.value} not saved yet` : "saved"}</small>
       </h2>
       <div class="tools" role="group" aria-label="Drawing tools">
         {TOOLS.map((tool) => (
-          <button type="button" aria-pressed={drawTool.value === tool} onClick={() => (drawTool.value = drawTool.value === tool ? null : tool)}>
-            {LABELS[tool]}
+          <button type="button" aria-pressed={drawTool.value === tool} title={`${LABELS[tool].label} (${LABELS[tool].key})`} onClick={() => take(tool)}>
+            {LABELS[tool].label}
           </button>
         ))}
       </div>
@@ -45,7 +55,66 @@ export function DrawPanel({ slide }: { slide: string }) {
       <Classes slide={slide} />
       <Files slide={slide} />
     </section>
+    {selected.value.map((one) => <Selected key={one.id} one={one} slide={slide} />)}
+    <Tally />
+    </>
   );
+}
+
+/** A shape that is selected: what it is, how large, and who drew it when. */
+function Selected({ one, slide }: { one: Kept; slide: string }) {
+  const size = sizeOf(one.geometry, facts.value[slide]?.mpp ?? null);
+  const when = (time: string) => new Date(time).toLocaleString("en");
+  return (
+    <section aria-label="Selected shape">
+      <h2>Selected</h2>
+      <dl>
+        <dt>Shape</dt>
+        <dd>{one.kind}</dd>
+        <dt>Class</dt>
+        <dd>{one.class_name ?? "none"}</dd>
+        {size && (
+          <>
+            <dt>{size.what}</dt>
+            <dd>{size.text}</dd>
+          </>
+        )}
+        <dt>Drawn</dt>
+        <dd>
+          {one.author}, {when(one.created)}
+        </dd>
+        {one.version > 1 && (
+          <>
+            <dt>Changed</dt>
+            <dd>
+              {one.changed_by}, {when(one.changed)}
+            </dd>
+          </>
+        )}
+        {one.origin && (
+          <>
+            <dt>Corrects</dt>
+            <dd>
+              {one.origin.key} {one.origin.number} ({one.origin.predicted ?? "no class"}): {one.origin.verdict}
+            </dd>
+          </>
+        )}
+      </dl>
+    </section>
+  );
+}
+
+function sizeOf(geometry: Geometry, mpp: number | null): { what: string; text: string } | null {
+  const unit = mpp ?? 1;
+  const inUm = (line: Point[]) => line.map(([x, y]) => [x * unit, y * unit] as Point);
+  if (geometry.type === "Point") return null;
+  if (geometry.type === "LineString") {
+    const length = lengthOf(inUm(geometry.coordinates));
+    return { what: "Length", text: mpp === null ? `${length.toFixed(0)} px` : lengthText(length) };
+  }
+  const parts = geometry.type === "Polygon" ? [geometry.coordinates] : geometry.coordinates;
+  const area = parts.reduce((sum, [outer, ...holes]) => sum + areaOf(inUm(outer!)) - holes.reduce((all, hole) => all + areaOf(inUm(hole)), 0), 0);
+  return { what: "Area", text: mpp === null ? `${area.toFixed(0)} px²` : areaText(area) };
 }
 
 function Classes({ slide }: { slide: string }) {
@@ -58,7 +127,7 @@ function Classes({ slide }: { slide: string }) {
     const field = (event.currentTarget as HTMLFormElement).elements.namedItem("name") as HTMLInputElement;
     const name = field.value.trim();
     if (!name) return;
-    if (!classNames.value.includes(name)) classNames.value = [...classNames.value, name];
+    knowClass(name);
     choose(name);
     field.value = "";
   };
@@ -88,9 +157,7 @@ function Files({ slide }: { slide: string }) {
     const file = field.files?.[0];
     if (!file) return;
     try {
-      const answer = await call(of(slide, "shapes", "import"), { method: "POST", body: file });
-      const said = await answer.json();
-      if (!answer.ok) throw new Problem(answer.status, said.error, said.mend);
+      await tell("POST", of(slide, "shapes", "import"), file);
       await paneOf(slide)?.drawing.load();
     } catch (error) {
       say(error);

@@ -8,18 +8,6 @@ const REST = 120;
 
 export function ObjectPanel({ slide, name }: { slide: string; name: string }) {
   const key = `${slide}/${name}`;
-  useSignalEffect(() => {
-    const look = objectLook(name);
-    if (!look.shown) return;
-    const filter = filterText(look);
-    const timer = window.setTimeout(() => {
-      api
-        .objects(slide, name, filter)
-        .then((found) => (objectFacts.value = { ...objectFacts.peek(), [key]: found }))
-        .catch(say);
-    }, REST);
-    return () => window.clearTimeout(timer);
-  });
   const look = objectLook(name);
   const about = objectFacts.value[key];
   return (

@@ -1,54 +1,87 @@
+import { CorrectionPanel } from "./Corrections";
 import { DrawPanel } from "./Draw";
-import { ObjectPanel } from "./Objects";
+import { LayersPanel } from "./Layers";
+import { QueuePanel } from "./Queue";
 import { ReadingPanel } from "./Reading";
 import { Regions } from "./Regions";
-import type { MapLayer } from "../api";
-import { picked } from "../stage";
-import { current, facts, layers, lookOf, overlays, SCALES, setLook } from "../state";
+import { focusSlide, picked } from "../stage";
+import { blind, current, facts, tab, TABS, type Tab } from "../state";
+
+const LABELS: Record<Tab, string> = { layers: "Layers", regions: "Regions", annotate: "Annotate", opinion: "Opinion" };
 
 export function Panels() {
   const slide = current.value;
-  const there = slide ? overlays.value[slide] : undefined;
-  const about = slide ? facts.value[slide] : undefined;
   return (
     <aside class="panels" aria-label="Layers and results">
-      {picked.value && picked.value.slide === slide && <Picked />}
-      {slide && <Regions slide={slide} />}
-      <section>
-        <h2>Layers</h2>
-        {there && !there.maps.length && !there.tissue && !there.tiles && !there.objects.length && (
-          <p class="quiet-text">No run has results of this slide. Run a recipe and view the run.</p>
-        )}
-        {there?.tissue && <Toggle label="Tissue" on={layers.value.tissue} set={(tissue) => (layers.value = { ...layers.value, tissue })} />}
-        {there?.tiles && <Toggle label="Tiles" on={layers.value.tiles} set={(tiles) => (layers.value = { ...layers.value, tiles })} />}
-        {there?.problems.map((text) => (
-          <p class="warning">{text}</p>
-        ))}
-        {there?.maps.map((layer) => <MapPanel key={layer.name} layer={layer} />)}
-      </section>
-      {slide && there?.objects.map((name) => <ObjectPanel key={name} slide={slide} name={name} />)}
-      {slide && about && <DrawPanel slide={slide} />}
-      {slide && <ReadingPanel slide={slide} />}
-      {about && (
-        <section>
-          <h2>Slide</h2>
-          <dl>
-            <dt>Size</dt>
-            <dd>
-              {about.width.toLocaleString("en")} × {about.height.toLocaleString("en")} px
-            </dd>
-            <dt>mpp</dt>
-            <dd>{about.mpp === null ? "not stated: give it with --mpp" : `${about.mpp.toPrecision(4)} µm/px (${about.mpp_source})`}</dd>
-            <dt>Scanner</dt>
-            <dd>{about.vendor}</dd>
-          </dl>
-          {about.warnings.map((text) => (
-            <p class="warning">{text}</p>
-          ))}
-        </section>
-      )}
+      <Tabs />
+      {picked.value && picked.value.slide === slide && <CorrectionPanel picked={picked.value} />}
+      <div class="tabpanel" role="tabpanel" id="tabpanel" aria-labelledby={`tab-${tab.value}`} tabIndex={0}>
+        {slide && <Shown slide={slide} />}
+      </div>
       <footer>For research use only</footer>
     </aside>
+  );
+}
+
+function Shown({ slide }: { slide: string }) {
+  const about = facts.value[slide];
+  if (blind.value && (tab.value === "layers" || tab.value === "regions")) {
+    return (
+      <section>
+        <p class="quiet-text">What models say of this slide is hidden until your own finding is locked and the suggestion is shown.</p>
+      </section>
+    );
+  }
+  switch (tab.value) {
+    case "layers":
+      return <LayersPanel slide={slide} />;
+    case "regions":
+      return (
+        <>
+          <Regions slide={slide} />
+          <QueuePanel slide={slide} />
+        </>
+      );
+    case "annotate":
+      return about ? <DrawPanel slide={slide} /> : null;
+    case "opinion":
+      return <ReadingPanel slide={slide} />;
+  }
+}
+
+export function nextTab(by: number): void {
+  tab.value = TABS[(TABS.indexOf(tab.value) + by + TABS.length) % TABS.length]!;
+}
+
+function Tabs() {
+  const pressed = (event: KeyboardEvent) => {
+    const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (!by) return;
+    event.preventDefault();
+    event.stopPropagation();
+    nextTab(by);
+    document.getElementById(`tab-${tab.value}`)?.focus();
+  };
+  return (
+    <div class="tabs" role="tablist" aria-label="Panels" onKeyDown={pressed}>
+      {TABS.map((name) => (
+        <button
+          type="button"
+          role="tab"
+          id={`tab-${name}`}
+          aria-selected={tab.value === name}
+          aria-controls="tabpanel"
+          tabIndex={tab.value === name ? 0 : -1}
+          title={`${LABELS[name]} (T, Shift+T)`}
+          onClick={(event) => {
+            tab.value = name;
+            if (event.detail) focusSlide(); // who clicks with a mouse goes on with the slide; who uses keys, with the tabs
+          }}
+        >
+          {LABELS[name]}
+        </button>
+      ))}
+    </div>
   );
 }
 
@@ -58,87 +91,5 @@ export function Toggle({ label, on, set }: { label: string; on: boolean; set(on:
       <input type="checkbox" checked={on} onChange={(event) => set(event.currentTarget.checked)} />
       <span>{label}</span>
     </label>
-  );
-}
-
-function MapPanel({ layer }: { layer: MapLayer }) {
-  const look = lookOf(layer.name);
-  const plane = look.plane || layer.classes[0]?.name || "";
-  return (
-    <div class="layer-panel">
-      <Toggle label={`Map: ${layer.name}`} on={look.shown} set={(shown) => setLook(layer.name, { shown })} />
-      {look.shown && (
-        <div class="controls">
-          {layer.kind === "probabilities" ? (
-            <>
-              <label>
-                <span>Class</span>
-                <select value={plane} onChange={(event) => setLook(layer.name, { plane: event.currentTarget.value })}>
-                  {layer.classes.map((one) => (
-                    <option>{one.name}</option>
-                  ))}
-                </select>
-              </label>
-              <label>
-                <span>Colours</span>
-                <select value={look.scale} onChange={(event) => setLook(layer.name, { scale: event.currentTarget.value })}>
-                  {SCALES.map((name) => (
-                    <option>{name}</option>
-                  ))}
-                </select>
-              </label>
-              <Range label="From" value={look.low} set={(low) => setLook(layer.name, { low })} />
-              <Range label="To" value={look.high} set={(high) => setLook(layer.name, { high })} />
-            </>
-          ) : (
-            <ul class="legend">
-              {layer.classes.map((one) => (
-                <li>
-                  <i style={{ background: `#${one.colour}` }} /> {one.name}
-                </li>
-              ))}
-            </ul>
-          )}
-          <Range label="Opacity" value={look.opacity} set={(opacity) => setLook(layer.name, { opacity })} />
-        </div>
-      )}
-    </div>
-  );
-}
-
-function Range({ label, value, set }: { label: string; value: number; set(value: number): void }) {
-  return (
-    <label>
-      <span>{label}</span>
-      <input type="range" min={0} max={1} step={0.01} value={value} onInput={(event) => set(Number(event.currentTarget.value))} />
-      <output>{value.toFixed(2)}</output>
-    </label>
-  );
-}
-
-function Picked() {
-  const { found, name } = picked.value!;
-  return (
-    <section class="picked" aria-live="polite">
-      <h2>
-        {name} {found.object}
-      </h2>
-      <dl>
-        <dt>Class</dt>
-        <dd>{found.class ?? "none"}</dd>
-        {found.score !== null && (
-          <>
-            <dt>Score</dt>
-            <dd>{found.score.toFixed(3)}</dd>
-          </>
-        )}
-        {Object.entries(found.measurements).map(([key, value]) => (
-          <>
-            <dt>{key}</dt>
-            <dd>{value === null ? "–" : Number(value.toPrecision(4))}</dd>
-          </>
-        ))}
-      </dl>
-    </section>
   );
 }

@@ -1,22 +1,14 @@
-import { useSignal, useSignalEffect } from "@preact/signals";
-import { of, Problem } from "../api";
-import { call } from "../session";
-import { say } from "../state";
+import { useSignal } from "@preact/signals";
+import { of, tell } from "../api";
+import { Told, type Suggestion } from "./Suggestion";
+import { allLayers, readings, say } from "../state";
 
-interface Suggestion {
-  label: string;
-  confidence: number;
-  probabilities: Record<string, number>;
-  target: string;
-  model: Record<string, unknown>;
-  use: string;
-}
-
-interface Reading {
+export interface Reading {
   id: string;
   finding: { label: string; confidence: number | null; note: string } | null;
   locked: string | null;
   suggestion: Suggestion | null;
+  shown: string | null;
   decision: string | null;
   final: { label: string } | null;
   decided: string | null;
@@ -28,36 +20,24 @@ const DECISIONS: [string, string][] = [
   ["override", "I take over the model's"],
 ];
 
-async function ask(method: string, address: string, body?: unknown): Promise<Reading> {
-  const headers = body ? { "Content-Type": "application/json" } : undefined;
-  const answer = await call(address, { method, headers, body: body ? JSON.stringify(body) : undefined });
-  const said = await answer.json();
-  if (!answer.ok) throw new Problem(answer.status, said.error, said.mend);
-  return said as Reading;
-}
-
 /** Read first, then reveal: the own finding is locked before the model's is shown. */
 export function ReadingPanel({ slide }: { slide: string }) {
-  const reading = useSignal<Reading | null>(null);
-  const shown = useSignal("");
-  useSignalEffect(() => {
-    if (shown.value !== slide) reading.value = null;
-  });
-  if (shown.value !== slide) shown.value = slide;
   const act = async (method: string, address: string, body?: unknown) => {
     try {
-      reading.value = await ask(method, address, body);
+      const reading = await tell<Reading>(method, address, body);
+      readings.value = { ...readings.value, [slide]: reading };
+      allLayers.value = reading.shown !== null || reading.decided !== null; // what models drew would say too much
     } catch (error) {
       say(error);
     }
   };
-  const now = reading.value;
+  const now = readings.value[slide];
   return (
     <section>
       <h2>Second opinion</h2>
       {!now && (
         <>
-          <p class="quiet-text">Read first; what the model says is shown once your own finding is locked.</p>
+          <p class="quiet-text">Read first; what models say is hidden until your own finding is locked.</p>
           <button type="button" onClick={() => void act("POST", of(slide, "readings"))}>
             Begin reading
           </button>
@@ -104,32 +84,6 @@ function Own({ lock }: { lock(finding: { label: string; confidence: number; note
       </label>
       <button type="submit">Lock my finding</button>
     </form>
-  );
-}
-
-function Told({ suggestion }: { suggestion: Suggestion }) {
-  const model = suggestion.model as { stage?: string; version?: number };
-  return (
-    <div class="told">
-      <p>
-        Model: <strong>{suggestion.label}</strong> {(100 * suggestion.confidence).toFixed(0)} %
-      </p>
-      <dl>
-        {Object.entries(suggestion.probabilities).map(([name, value]) => (
-          <>
-            <dt>{name}</dt>
-            <dd>{(100 * value).toFixed(1)} %</dd>
-          </>
-        ))}
-        <dt>target</dt>
-        <dd>{suggestion.target}</dd>
-        <dt>made by</dt>
-        <dd>
-          {model.stage} {model.version}
-        </dd>
-      </dl>
-      <p class="state">{suggestion.use}</p>
-    </div>
   );
 }
 

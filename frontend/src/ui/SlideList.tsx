@@ -45,7 +45,9 @@ function SlideRow({ slide }: { slide: Listed }) {
         <img src={api.thumbnail(slide.id, 128)} alt="" loading="lazy" width={56} height={56} onError={gone} />
         <span class="about">
           <span class="name">{slide.id}</span>
-          <span class="state">{stateOf(slide)}</span>
+          <span class={`state ${slide.failure ? "failed" : ""}`} title={slide.failure ?? undefined}>
+            {stateOf(slide)}
+          </span>
         </span>
       </button>
       <button type="button" class="beside" title="Open beside" aria-label={`Open ${slide.id} beside`} onClick={() => openSlide(slide.id, true)}>
@@ -62,6 +64,7 @@ function gone(event: Event): void {
 function stateOf(slide: Listed): string {
   if (!slide.there) return "the run does not say where it lies";
   if (slide.run === null) return "no results";
-  const count = slide.results.filter((key) => !["slide", "thumbnail", "page"].includes(key)).length;
-  return count ? `${count} result${count === 1 ? "" : "s"}` : "not run yet";
+  if (slide.failure) return `stopped: ${slide.failure}`;
+  const results = slide.results.filter((key) => !["slide", "thumbnail", "page"].includes(key)).length;
+  return results ? `done, ${results} result${results === 1 ? "" : "s"}` : "not run yet";
 }

@@ -1,10 +1,12 @@
 import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../api";
+import { cornerAt } from "../corners";
 import { drawTool } from "../draw";
 import type { Pane } from "../pane";
 import { barOf, mount, unmount } from "../stage";
 import * as state from "../state";
+import { filterText } from "../state";
 
 export function Stage() {
   const { value: shown } = state.panes;
@@ -39,9 +41,12 @@ function PaneView({ slide, place }: { slide: string; place: number }) {
   const active = state.active.value === place;
   return (
     <section
-      class={`pane${active && state.panes.value.length > 1 ? " active" : ""} tool-${state.tool.value}`}
+      class={`pane${active && state.panes.value.length > 1 ? " active" : ""}${active && aims() ? " aims" : ""} tool-${state.tool.value}`}
       aria-label={slide}
-      onPointerDownCapture={() => (state.active.value = place)}
+      onPointerDownCapture={() => {
+        state.active.value = place;
+        state.aiming.value = false;
+      }}
     >
       <div class="host" ref={host} role="application" aria-label={`Slide ${slide}: move with the arrow keys, zoom with + and -`} tabIndex={0} />
       {failed && <p class="empty">{failed}</p>}
@@ -50,6 +55,11 @@ function PaneView({ slide, place }: { slide: string; place: number }) {
       {pane && <Layers pane={pane} slide={slide} />}
     </section>
   );
+}
+
+/** Whether the middle of the view is where the next corner goes. */
+function aims(): boolean {
+  return state.aiming.value && (drawTool.value !== null || state.tool.value !== "look");
 }
 
 function ScaleBar({ pane, slide }: { pane: Pane; slide: string }) {
@@ -76,18 +86,47 @@ function Layers({ pane, slide }: { pane: Pane; slide: string }) {
     for (const layer of state.overlays.value[slide]?.maps ?? []) pane.showMap(layer, state.lookOf(layer.name));
   });
   useSignalEffect(() => {
+    const names = (state.overlays.value[slide]?.objects ?? []).filter((name) => state.objectLook(name).shown);
+    const filters = names.map((name) => [name, filterText(state.objectLook(name))] as const);
+    const timer = window.setTimeout(() => filters.forEach(([name, filter]) => void countObjects(slide, name, filter)), REST);
+    return () => window.clearTimeout(timer);
+  });
+  useSignalEffect(() => {
     for (const name of state.overlays.value[slide]?.objects ?? []) {
       const about = state.objectFacts.value[`${slide}/${name}`];
       const look = state.objectLook(name);
-      if (look.shown && !about) continue;
-      const colours = [...(about?.classes ?? []).map((one) => `#${one.colour}`), "#999999"];
-      pane.showObjects(name, look, colours);
+      if (!about) continue;
+      const colours = [...about.classes.map((one) => `#${one.colour}`), "#999999"];
+      pane.showObjects({ name, look, about, colours });
     }
   });
-  useSignalEffect(() => void showTissue(pane, slide, state.layers.value.tissue));
-  useSignalEffect(() => void showGrid(pane, slide, state.layers.value.tiles));
+  useSignalEffect(() => {
+    pane.ink.corner = state.current.value === slide ? cornerAt.value : null;
+    pane.ink.redraw();
+  });
+  useSignalEffect(() => void showTissue(pane, slide, state.layers.value.tissue).catch(state.say));
+  useSignalEffect(() => void showGrid(pane, slide, state.layers.value).catch(state.say));
+  useSignalEffect(() => void showQuality(pane, slide, state.layers.value.quality).catch(state.say));
   return null;
 }
+
+/** Milliseconds that a filter must rest before it is asked for. */
+const REST = 100;
+
+/** How many objects there are and how many a filter keeps, unless that is known. */
+async function countObjects(slide: string, name: string, filter: string): Promise<void> {
+  const key = `${slide}/${name}`;
+  if (counted.get(key) === filter) return;
+  try {
+    const found = await api.objects(slide, name, filter);
+    counted.set(key, filter);
+    state.objectFacts.value = { ...state.objectFacts.peek(), [key]: found };
+  } catch (error) {
+    state.say(error);
+  }
+}
+
+const counted = new Map<string, string>();
 
 async function showTissue(pane: Pane, slide: string, shown: boolean): Promise<void> {
   if (!shown || !state.overlays.value[slide]?.tissue) {
@@ -104,20 +143,42 @@ async function showTissue(pane: Pane, slide: string, shown: boolean): Promise<vo
   pane.ink.redraw();
 }
 
-const LABELS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999"];
-
-async function showGrid(pane: Pane, slide: string, shown: boolean): Promise<void> {
+async function showGrid(pane: Pane, slide: string, { tiles, prediction }: state.Layers): Promise<void> {
   const there = state.overlays.value[slide];
-  if (!shown || !there?.tiles) {
+  if (!tiles || !there?.tiles) {
     pane.ink.grid = [];
-  } else if (!pane.ink.grid.length) {
-    const grid = await api.grid(slide, there.predictions[0]);
-    const paths = LABELS.map((colour) => ({ path: new Path2D(), colour }));
-    grid.xy.forEach(([x, y], i) => {
-      const label = grid.labels?.[i] ?? -1;
-      paths[label < 0 ? LABELS.length - 1 : label % (LABELS.length - 1)]!.path.rect(x, y, grid.side, grid.side);
+    pane.ink.redraw();
+    return;
+  }
+  const name = there.predictions.includes(prediction) ? prediction : "";
+  const key = `${slide}/${name}`;
+  const grid = state.grids.peek()[key] ?? (await api.grid(slide, name || undefined));
+  if (!state.grids.peek()[key]) state.grids.value = { ...state.grids.peek(), [key]: grid };
+  if (state.layers.peek().prediction !== prediction || !state.layers.peek().tiles) return; // changed in between
+  const colours = [...(grid.colours ?? []).map((one) => `#${one}`), NO_LABEL];
+  const paths = colours.map((colour) => ({ path: new Path2D(), colour }));
+  grid.xy.forEach(([x, y], i) => {
+    const label = grid.labels?.[i] ?? -1;
+    paths[label < 0 ? paths.length - 1 : label]!.path.rect(x, y, grid.side, grid.side);
+  });
+  pane.ink.grid = paths;
+  pane.ink.redraw();
+}
+
+/** Tiles of which nothing is said. */
+const NO_LABEL = "#999999";
+
+async function showQuality(pane: Pane, slide: string, shown: boolean): Promise<void> {
+  if (!shown || !state.overlays.value[slide]?.quality) {
+    pane.ink.quality = [];
+  } else {
+    const found = state.qualities.peek()[slide] ?? (await api.quality(slide));
+    if (!state.qualities.peek()[slide]) state.qualities.value = { ...state.qualities.peek(), [slide]: found };
+    pane.ink.quality = found.flags.map(({ colour, xy }) => {
+      const path = new Path2D();
+      for (const [x, y] of xy) path.rect(x, y, found.side, found.side);
+      return { path, colour: `#${colour}` };
     });
-    pane.ink.grid = paths;
   }
   pane.ink.redraw();
 }

@@ -1,37 +1,67 @@
 import { useEffect } from "preact/hooks";
-import { nextFinding } from "./Regions";
 import { closePane } from "./Bar";
+import { judge, relabel, reshape } from "./Corrections";
+import { LABELS, take } from "./Draw";
+import { nextTab } from "./Panels";
+import { labelTile, nextToLabel } from "./Queue";
+import { nextFinding } from "./Regions";
 import { openSlide } from "./SlideList";
-import { drawTool } from "../draw";
-import { dropShape, endShape, home, move, paneOf, saveScreenshot, zoomBy, zoomTo } from "../stage";
-import { allLayers, current, help, linked, shownSlides, tool } from "../state";
+import { drawTool, TOOLS } from "../draw";
+import { dropShape, endShape, focusSlide, goTo, home, move, paneOf, placeCorner, saveScreenshot, takeBack, zoomBy, zoomTo } from "../stage";
+import { aiming, allLayers, blind, current, help, linked, shownSlides, tab, tool, type Tool } from "../state";
 
 const MAGNIFIED = [1.25, 2.5, 5, 10, 20, 40];
 
-const KEYS: Record<string, (event: KeyboardEvent) => void> = {
-  ArrowLeft: (event) => move(-1, 0, event.shiftKey),
-  ArrowRight: (event) => move(1, 0, event.shiftKey),
-  ArrowUp: (event) => move(0, -1, event.shiftKey),
-  ArrowDown: (event) => move(0, 1, event.shiftKey),
+/** Screen pixels that a corner moves, and with Shift. */
+const [FINE, COARSE] = [1, 10];
+
+type Act = (event: KeyboardEvent) => void;
+
+const drawing = () => paneOf(current.value)?.drawing;
+
+const KEYS: Record<string, Act> = {
+  ArrowLeft: arrow(-1, 0),
+  ArrowRight: arrow(1, 0),
+  ArrowUp: arrow(0, -1),
+  ArrowDown: arrow(0, 1),
   "+": () => zoomBy(1.5),
   "=": () => zoomBy(1.5),
   "-": () => zoomBy(1 / 1.5),
   f: home,
   n: () => nextFinding(1),
   p: () => nextFinding(-1),
-  o: () => (allLayers.value = !allLayers.value),
-  v: () => (tool.value = "look"),
-  l: () => (tool.value = "length"),
-  a: () => (tool.value = "area"),
+  q: (event) => void nextToLabel(event.shiftKey ? -1 : 1),
+  y: () => judge("accept"),
+  u: () => judge("reject"),
+  c: relabel,
+  j: reshape,
+  o: () => (allLayers.value = !allLayers.value && !blind.value),
+  t: (event) => nextTab(event.shiftKey ? -1 : 1),
+  v: () => {
+    drawTool.value = null;
+    measure("look");
+  },
+  l: () => measure("length"),
+  a: () => measure("area"),
+  m: (event) => selectShape(event.shiftKey ? -1 : 1),
+  ",": () => drawing()?.corners.next(-1),
+  ".": () => drawing()?.corners.next(1),
+  Insert: () => drawing()?.corners.insert(),
+  " ": placeCorner,
+  Backspace: () => {
+    if (!drawing()?.corners.remove()) takeBack();
+  },
   Enter: () => {
-    if (drawTool.value) paneOf(current.value)?.drawing.finish();
+    if (drawTool.value) drawing()?.finish();
     else endShape();
   },
   Escape: () => {
     drawTool.value = null;
+    aiming.value = false;
+    drawing()?.annotator.setSelected();
     dropShape();
   },
-  Delete: () => paneOf(current.value)?.drawing.removeSelected(),
+  Delete: () => drawing()?.removeSelected(),
   "[": () => neighbour(-1),
   "]": () => neighbour(1),
   k: () => (linked.value = !linked.value),
@@ -40,7 +70,34 @@ const KEYS: Record<string, (event: KeyboardEvent) => void> = {
   "/": () => document.getElementById("search")?.focus(),
   "?": () => (help.value = true),
   ...Object.fromEntries(MAGNIFIED.map((steps, i) => [String(i + 1), () => zoomTo(steps)])),
+  ...Object.fromEntries(TOOLS.map((name) => [LABELS[name].key.toLowerCase(), () => draw(name)])),
 };
+
+/** Arrows move the view; with Alt the corner that was chosen. */
+function arrow(x: number, y: number): Act {
+  return (event) => {
+    const by = event.shiftKey ? COARSE : FINE;
+    if (event.altKey) drawing()?.corners.move(x * by, y * by);
+    else move(x, y, event.shiftKey);
+  };
+}
+
+function draw(name: (typeof TOOLS)[number]): void {
+  tab.value = "annotate";
+  take(name);
+}
+
+function measure(name: Tool): void {
+  tool.value = name;
+  focusSlide();
+}
+
+function selectShape(by: number): void {
+  const place = drawing()?.selectNext(by);
+  const view = paneOf(current.value)?.view;
+  tab.value = "annotate";
+  if (place && view) goTo({ ...view, x: place[0], y: place[1] });
+}
 
 function neighbour(by: number): void {
   const list = shownSlides.value.filter((slide) => slide.there);
@@ -52,19 +109,27 @@ function neighbour(by: number): void {
 /** Keys belong to what is being typed into, or pressed, before they belong to the slide. */
 function isTaken(event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement;
-  if (event.ctrlKey || event.metaKey || event.altKey || help.value) return true;
-  if (target.matches("input:not([type=checkbox]), select, textarea")) return true;
-  return event.key === "Enter" && target.matches("button, summary");
+  if (event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return true;
+  if (event.altKey && !event.key.startsWith("Arrow")) return true;
+  if (target.matches("input:not([type=checkbox], [type=radio]), select, textarea")) return true;
+  if (target.matches("input[type=radio]") && event.key.startsWith("Arrow")) return true;
+  return (event.key === "Enter" || event.key === " ") && target.matches("button, summary, a, input");
 }
 
 export function useKeys(): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent) => {
       if ((event.ctrlKey || event.metaKey) && (event.key === "z" || event.key === "y")) {
-        const drawing = paneOf(current.value)?.drawing;
-        if (event.key === "y" || event.shiftKey) drawing?.redo();
-        else drawing?.undo();
+        if ((event.target as HTMLElement).matches("input, textarea")) return;
+        if (event.key === "y" || event.shiftKey) drawing()?.redo();
+        else drawing()?.undo();
         event.preventDefault();
+        return;
+      }
+      const digit = event.shiftKey && /^Digit[1-9]$/.test(event.code) ? Number(event.code.slice(5)) : 0;
+      if (digit && !isTaken(event)) {
+        event.preventDefault();
+        labelTile(digit);
         return;
       }
       const act = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];

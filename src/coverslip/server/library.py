@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
@@ -15,6 +16,8 @@ from coverslip.server.pyramid import Pyramid
 from coverslip.slides import find_slides, open_slide
 from coverslip.slides.source import is_url
 from coverslip.store import RunFolder
+from coverslip.store.folder import LOG
+from coverslip.store.log import read
 
 OPEN_AT_ONCE = 32
 """Slides that are kept open; the one looked at longest ago is closed for the next."""
@@ -236,3 +239,23 @@ def stamp_of(path: str | None) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_ino, found.st_mtime_ns
+
+
+@lru_cache(maxsize=16)
+def _failures(log: Path, _stamp: tuple[int, int] | None) -> Mapping[str, str]:
+    """Return the failures that a log ends with, by slide; read anew when the file has changed."""
+    events, _ = read(log)
+    last = {event.slide: event for event in events if event.slide is not None}
+    return {
+        slide: event.message or event.error or "the reason was not recorded"
+        for slide, event in last.items()
+        if event.status == "failed"
+    }
+
+
+def failure_of(entry: Entry) -> str | None:
+    """Return why a slide went no further in its run; None where the last event of it is no failure."""
+    if entry.run is None:
+        return None
+    log = entry.run.path / LOG
+    return _failures(log, stamp_of(str(log))).get(entry.id)

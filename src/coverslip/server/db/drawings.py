@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from coverslip.annotations import Annotations, Shape
@@ -34,6 +34,9 @@ class Drawn:
         GeoJSON in level-0 pixels.
     version
         Counts changes from 1; a change names the version that it was made of.
+    origin
+        The finding of a model that it corrects or confirms, as `coverslip.server.corrections` says it; None
+        for what a person drew afresh.
     """
 
     id: str
@@ -46,6 +49,7 @@ class Drawn:
     changed_by: str
     changed: str
     version: int
+    origin: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -110,7 +114,8 @@ class Drawings:
         with self._database.writing() as connection:
             before = self._current(connection, slide, made.id, shape.get("version"))
             new = Drawn(**{**asdict(made), "author": before.author, "created": before.created,
-                           "version": before.version + 1})  # fmt: skip
+                           "version": before.version + 1,
+                           "origin": made.origin or redone(before, made)})  # fmt: skip
             connection.execute(shapes.update().where(shapes.c.id == made.id).values(**_columns(new)))
             details = {"before": before.to_dict(), "after": _short(new)}
             self._record.add(connection, person.name, "change", f"{slide}/{made.id}", details)
@@ -134,6 +139,31 @@ class Drawings:
             }
             connection.execute(shapes.update().where(shapes.c.id == shape_id).values(**gone))
             self._record.add(connection, person.name, "remove", f"{slide}/{shape_id}", before.to_dict())
+
+    def correct(self, person: Person, slide: str, shape: Mapping[str, Any]) -> Drawn:
+        """Keep a person's word on a model's finding; it takes the place of an earlier one.
+
+        Raises
+        ------
+        ConflictError
+            When somebody else has spoken of the same finding since; says who, and when.
+        """
+        made = self._made(person, slide, shape)
+        with self._database.writing() as connection:
+            before = _row(connection, made.id)
+            if before is None:
+                connection.execute(shapes.insert().values(**_columns(made)))
+            else:
+                stands = not before["removed"] and before["version"] != shape.get("version")
+                if stands and before["changed_by"] != person.name:
+                    raise ConflictError(
+                        f"{before['changed_by']} corrected this at {before['changed']}",
+                        mend="look at it, then correct it again",
+                    )
+                made = replace(made, version=before["version"] + 1)
+                connection.execute(shapes.update().where(shapes.c.id == made.id).values(**_columns(made)))
+            self._record.add(connection, person.name, "correct", f"{slide}/{made.id}", _short(made))
+        return made
 
     def add_all(self, person: Person, slide: str, many: Sequence[Mapping[str, Any]]) -> int:
         """Keep many new shapes: all of them or none."""
@@ -159,7 +189,7 @@ class Drawings:
         time = now()
         return Drawn(
             shape_id, slide, kind, None if name is None else str(name)[:256], shape["geometry"], person.name,
-            time, person.name, time, 1,
+            time, person.name, time, 1, shape.get("origin"),
         )  # fmt: skip
 
     @staticmethod
@@ -174,6 +204,16 @@ class Drawings:
                 mend="load it anew, then make your change again",
             )
         return _drawn(row)
+
+
+def redone(before: Drawn, made: Drawn) -> Mapping[str, Any] | None:
+    """Return the origin of a shape that was changed by hand: what was corrected is corrected anew."""
+    if before.origin is None or before.origin["verdict"] == "reject":
+        return before.origin
+    if json.dumps(before.geometry) != json.dumps(made.geometry) or before.origin["verdict"] == "reshape":
+        return {**before.origin, "verdict": "reshape"}
+    same = made.class_name == before.origin["predicted"]
+    return {**before.origin, "verdict": "accept" if same else "relabel"}
 
 
 def check_geometry(geometry: Any) -> None:
@@ -210,18 +250,21 @@ def _row(connection: Any, shape_id: str) -> Any:
 def _drawn(row: Mapping[str, Any]) -> Drawn:
     rest = {name: row[name] for name in ("id", "slide", "kind", "author", "created", "changed_by", "changed")}
     return Drawn(
-        **rest, class_name=row["class"], geometry=json.loads(row["geometry"]), version=int(row["version"])
-    )
+        **rest, class_name=row["class"], geometry=json.loads(row["geometry"]), version=int(row["version"]),
+        origin=None if row["origin"] is None else json.loads(row["origin"]),
+    )  # fmt: skip
 
 
 def _columns(drawn: Drawn) -> dict[str, Any]:
-    values = {**asdict(drawn), "geometry": json.dumps(drawn.geometry), "removed": False}
+    origin = None if drawn.origin is None else json.dumps(drawn.origin)
+    values = {**asdict(drawn), "geometry": json.dumps(drawn.geometry), "removed": False, "origin": origin}
     values["class"] = values.pop("class_name")
     return values
 
 
 def _short(drawn: Drawn) -> dict[str, Any]:
-    return {"kind": drawn.kind, "class": drawn.class_name, "geometry": drawn.geometry}
+    said = {"kind": drawn.kind, "class": drawn.class_name, "geometry": drawn.geometry}
+    return said if drawn.origin is None else {**said, "origin": drawn.origin}
 
 
 def as_annotations(drawn: Sequence[Drawn]) -> Annotations:
@@ -237,6 +280,7 @@ def as_annotations(drawn: Sequence[Drawn]) -> Annotations:
                 one.class_name,
                 author=one.author,
                 time=one.created,
+                properties={} if one.origin is None else {"origin": dict(one.origin)},
             )
             for one in drawn
         )

@@ -20,6 +20,7 @@ shapes = Table(
     Column("changed", String(40), nullable=False),
     Column("version", Integer, nullable=False),
     Column("removed", Boolean, nullable=False, default=False),
+    Column("origin", Text, nullable=True),  # JSON: the finding of a model that it corrects or confirms
 )
 Index("shapes_of_slide", shapes.c.slide, shapes.c.removed)
 

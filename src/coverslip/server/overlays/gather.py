@@ -8,20 +8,18 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from coverslip.core.errors import StoreError, UnknownNameError
 from coverslip.server.library import Entry, Library
 from coverslip.server.overlays.maps import MapLayer
 from coverslip.server.overlays.objects import ObjectIndex
-from coverslip.store import Prediction, RunFolder
+from coverslip.server.overlays.paint import class_colour
+from coverslip.server.overlays.tilewise import Tilewise, chances_of
+from coverslip.store import RunFolder
 from coverslip.store.kinds.objects import Objects
 
-KEPT = 6
-"""Layers that are kept open; an index of a million objects takes about 60 MB."""
-
-ROUTINE = frozenset({"background", "benign", "normal", "stroma", "other", "none", "negative"})
-"""Classes that are nobody's first suspicion."""
+KEPT = 24
+"""Layers that are kept open; an index of a million objects takes about 60 MB, most others little."""
 
 
 class Overlays:
@@ -54,7 +52,13 @@ class Overlays:
             except StoreError as error:  # one map that cannot be shown does not hide the others
                 problems.append(str(error))
         there = {key: key in keys for key in ("tissue", "tiles", "quality")}
-        return {"maps": maps, **named, **there, "problems": problems}
+        doubting = []
+        for name in named["predictions"]:
+            try:
+                doubting += [name] if len(self.tilewise(slide, name).chances) > 1 else []
+            except StoreError as error:
+                problems.append(str(error))
+        return {"maps": maps, **named, "doubting": doubting, **there, "problems": problems}
 
     def map(self, slide: str, name: str) -> MapLayer:
         """Return a map.
@@ -98,30 +102,77 @@ class Overlays:
         shape = shapely.MultiPolygon(list(run.get(slide, key).polygons))
         return {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(shape)}
 
+    def quality(self, slide: str) -> dict[str, Any]:
+        """Return what is wrong with the tissue: cells by flag, and each flag's share of the tissue."""
+        from coverslip.tissue.quality.cells import FLAGS
+
+        run, key = self._run(slide, "quality")
+        found = run.get(slide, key)
+        xy = np.stack([found.cells["x"], found.cells["y"]], axis=1).astype(float)
+        flags = [
+            {"name": flag, "colour": class_colour(i), "share": float(found.summary.get(flag, 0)),
+             "xy": xy[np.asarray(found.cells[flag], bool)].tolist()}
+            for i, flag in enumerate(FLAGS)
+        ]  # fmt: skip
+        return {"side": found.side_px, "usable": found.summary.get("usable_fraction"), "flags": flags}
+
     def grid(self, slide: str, name: str | None) -> dict[str, Any]:
         """Return where the tiles lie, and what a prediction says of each."""
+        if name is not None:
+            return self.tilewise(slide, name).to_dict()
         run, key = self._run(slide, "tiles")
         tiles = run.get(slide, key)
-        found: dict[str, Any] = {"xy": tiles.xy.tolist(), "side": float(tiles.side_px)}
-        if name is not None:
-            run, key = self._run(slide, f"predictions/{name}")
-            prediction: Prediction = run.get(slide, key)
-            found["names"] = list(prediction.names)
-            found["labels"] = np.asarray(prediction.labels).astype(int).tolist()
-        return found
+        return {"xy": tiles.xy.tolist(), "side": float(tiles.side_px)}
+
+    def predictions(self, slide: str) -> list[str]:
+        """Return the names of what is said of this slide's tiles."""
+        entry = self._library.entry(slide)
+        keys = () if entry.run is None else entry.run.keys(slide)
+        return [key.partition("/")[2] for key in keys if key.startswith("predictions/")]
+
+    def tilewise(self, slide: str, name: str) -> Tilewise:
+        """Return what a prediction says of each tile.
+
+        Raises
+        ------
+        UnknownNameError
+            When the run holds none of that name.
+        StoreError
+            When it has other tiles than the run.
+        """
+        run, key = self._run(slide, f"predictions/{name}")
+
+        def opened() -> Tilewise:
+            tiles = run.get(slide, "tiles") if run.has(slide, "tiles") else None
+            return Tilewise.of(name, run.get(slide, key), tiles)
+
+        made: Tilewise = self._once((slide, key), run.path_of(slide, key).stat().st_mtime_ns, opened)
+        return made
+
+    def made(self, slide: str, key: str) -> str | None:
+        """Return the fingerprint of a result."""
+        run, key = self._run(slide, key)
+        return run.fingerprint(slide, key)
+
+    def features(self, slide: str, rows: int) -> Any | None:
+        """Return the features of the tiles, shape (rows, d); None where there are none of so many."""
+        entry = self._library.entry(slide)
+        for key in () if entry.run is None else entry.run.keys(slide):
+            if key.startswith("features/"):
+                found = entry.run.get(slide, key).X  # type: ignore[union-attr]
+                if len(found) == rows:
+                    return found
+        return None
 
     def suspicious(self, slide: str, limit: int) -> list[dict[str, Any]]:
         """Return the tiles of greatest probability of a class that is no routine, over all predictions."""
-        entry = self._library.entry(slide)
-        if entry.run is None or not entry.run.has(slide, "tiles"):
-            return []
         found: list[dict[str, Any]] = []
-        for key in entry.run.keys(slide):
-            if key.startswith("predictions/"):
-                found += ranked(entry.run.get(slide, key), key.partition("/")[2])
-        found.sort(key=lambda one: -one["score"])
-        tiles = entry.run.get(slide, "tiles")
-        return [placed(one, tiles) for one in found[:limit]]
+        for name in self.predictions(slide):
+            try:
+                found += self.tilewise(slide, name).suspicious()
+            except StoreError:  # said where the layers are listed; the other predictions still count
+                continue
+        return sorted(found, key=lambda one: -one["score"])[:limit]
 
     def suggestion(self, slide: str) -> dict[str, Any] | None:
         """Return what a model of the run says of the slide as a whole, and all that a reader must know of it.
@@ -161,16 +212,6 @@ class Overlays:
         return made
 
 
-def chances_of(table: Any) -> dict[str, NDArray[np.float64]]:
-    """Return the probabilities of a prediction by class: its columns ``p_…`` or ``probability_…``."""
-    found = {}
-    for name, values in table.columns.items():
-        prefix, _, label = name.partition("_")
-        if prefix in ("p", "probability") and label:
-            found[label] = np.asarray(values, float)
-    return found
-
-
 def said_of(run: RunFolder, key: str, slide: str) -> dict[str, Any] | None:
     """Return the row of a slide in a prediction of slides, with the model that made it; None without one."""
     table = run.get(None, key)
@@ -179,7 +220,9 @@ def said_of(run: RunFolder, key: str, slide: str) -> dict[str, Any] | None:
         return None
     row = names.index(slide)
     chances = {
-        name: float(values[row]) for name, values in chances_of(table).items() if np.isfinite(values[row])
+        name: float(values[row])
+        for name, values in chances_of(table.columns).items()
+        if np.isfinite(values[row])
     }
     if not chances:
         return None
@@ -194,31 +237,3 @@ def said_of(run: RunFolder, key: str, slide: str) -> dict[str, Any] | None:
         "notes": dict(table.notes),
         "use": "for research use only",
     }
-
-
-def ranked(prediction: Any, name: str) -> list[dict[str, Any]]:
-    """Return the rows of a prediction by suspicion: probability of the likeliest class that is no routine.
-
-    A prediction without probabilities says nothing here.
-    """
-    columns = chances_of(prediction)
-    telling = {label: values for label, values in columns.items() if label.lower() not in ROUTINE}
-    if not telling:
-        return []
-    labels = list(telling)
-    table = np.stack([np.nan_to_num(telling[label], nan=-1) for label in labels])
-    best, score = table.argmax(axis=0), table.max(axis=0)
-    rows = np.argsort(-score)[:200]
-    return [
-        {"row": int(row), "score": float(score[row]), "class": labels[best[row]], "model": name}
-        for row in rows
-        if score[row] > 1 / max(2, len(columns))
-    ]
-
-
-def placed(one: dict[str, Any], tiles: Any) -> dict[str, Any]:
-    """Return a finding with its box in level-0 pixels and the reason in words."""
-    x, y = (float(v) for v in tiles.xy[one["row"]])
-    why = f"{one['model']}: {one['class']} {one['score']:.0%}"
-    side = float(tiles.side_px)
-    return {**one, "x": x, "y": y, "width": side, "height": side, "why": why}

@@ -1,13 +1,14 @@
 """Objects by the million: an index in memory that counts, filters, draws and finds them.
 
 What is held per object are its centroid, class, score and measurements as float32 (about 40 bytes with five
-measurements); polygons stay on disk and are read for the few that are looked at closely.
+measurements); outlines stay on disk and are read, row group by row group, for what is looked at closely.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 
 from coverslip.core import Box, unknown
 from coverslip.core.errors import UsageError
+from coverslip.server.overlays.outlines import Outlines, Rings
 from coverslip.server.overlays.paint import CLASSES, class_colour, png
 from coverslip.store.kinds.objects import Objects
+from coverslip.store.objects import ObjectTable
 
 TILE = 512
 """Side of a drawn tile in pixels."""
@@ -28,6 +31,12 @@ MOST_POLYGONS = 20_000
 """More are never sent at once; a viewer shows the drawn tiles instead."""
 
 BINS = 40
+
+OUTLINED = 4.0
+"""Screen pixels that a typical object must take to be drawn as an outline instead of a dot."""
+
+FINE = 4
+"""Bits of a pixel's fraction that outlines are drawn to."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,7 @@ class ObjectIndex:
         self._starts = np.searchsorted(code[self.order], np.arange(self._cells.prod() + 1))
         self.xy = xy[self.order]
         self.codes = objects.codes.astype(np.int16)[self.order]
+        self.outlines = Outlines(objects)
         self._values: dict[str, NDArray[np.float32]] = {}
         self._masks: dict[tuple[Any, ...], NDArray[np.bool_]] = {}
 
@@ -171,6 +181,7 @@ class ObjectIndex:
             ],
             "unclassed": int(counts[0]),
             "measurements": list(self.columns),
+            "typical_px": self.outlines.typical_px,
         }
 
     def histogram(self, column: str, chosen: Filter) -> dict[str, Any]:
@@ -217,14 +228,18 @@ class ObjectIndex:
         """
         side = TILE * downsample
         corner = np.float32((place[0] * side, place[1] * side))
-        rows = self.rows_in(Box(float(corner[0]), float(corner[1]), side, side))
+        box = Box(float(corner[0]), float(corner[1]), side, side)
+        if self.outlines.typical_px >= OUTLINED * downsample:
+            rings = self.outlines.within(box, self._by_row(chosen))
+            return png(_lines(rings, self._codes_of(rings), corner, downsample))
+        rows = self.rows_in(box)
         rows = rows[self.kept(chosen)[rows]]
         pixels = np.minimum(((self.xy[rows] - corner) / downsample).astype(np.int32), TILE - 1)
         flat = pixels[:, 1] * TILE + pixels[:, 0]
         return png(_dots(flat, self.codes[rows]))
 
-    def polygons(self, box: Box, chosen: Filter) -> dict[str, Any]:
-        """Return the objects of a box with their outlines: numbers, classes, and rings of (x, y).
+    def rings(self, box: Box, chosen: Filter) -> tuple[Rings, NDArray[np.int16]]:
+        """Return the outlines of the objects that meet a box, and the class of each.
 
         Raises
         ------
@@ -237,11 +252,51 @@ class ObjectIndex:
                 f"{count} objects are too many to outline at once",
                 mend=f"ask for a smaller region, with {MOST_POLYGONS} or fewer",
             )
-        table = self._objects.within(box)
-        ids = np.asarray(table["object"])
-        keep = chosen.keeps(table.classes, table.codes, table.__getitem__)
-        rings = [outline(polygon) for polygon in table.polygons[keep]]
-        return {"ids": ids[keep].tolist(), "classes": table.codes[keep].tolist(), "rings": rings}
+        found = self.outlines.within(box, self._by_row(chosen))
+        return found, self._codes_of(found)
+
+    def polygons(self, box: Box, chosen: Filter) -> dict[str, Any]:
+        """Return the objects of a box as plain values: rows, classes, and of each its rings of (x, y)."""
+        found, codes = self.rings(box, chosen)
+        return {"ids": found.rows.tolist(), "classes": codes.tolist(), "rings": found.by_object()}
+
+    def packed(self, box: Box, chosen: Filter) -> bytes:
+        """Return the same in few bytes, little-endian.
+
+        Numbers of objects, rings and points (int32); rows and classes of the objects (int32 each); object of
+        each ring (int32); points of each ring (int32); x and y of each point (float32).
+        """
+        found, codes = self.rings(box, chosen)
+        sizes = np.array([len(found), len(found.of), len(found.xy)])
+        whole = (sizes, found.rows, codes, found.of, np.diff(found.ends))
+        return b"".join([*(one.astype("<i4").tobytes() for one in whole), found.xy.astype("<f4").tobytes()])
+
+    def _by_row(self, chosen: Filter) -> NDArray[np.bool_]:
+        """Return which rows of the file a filter keeps."""
+        keep = np.empty(len(self), bool)
+        keep[self.order] = self.kept(chosen)
+        return keep
+
+    def _codes_of(self, rings: Rings) -> NDArray[np.int16]:
+        return self._codes_by_row[rings.rows]
+
+    @cached_property
+    def _codes_by_row(self) -> NDArray[np.int16]:
+        codes = np.empty(len(self), np.int16)
+        codes[self.order] = self.codes
+        return codes
+
+    def within(self, box: Box) -> ObjectTable:
+        """Return all objects that meet a box, with all that is known of them."""
+        return self._objects.within(box)
+
+    def found(self, number: int) -> ObjectTable | None:
+        """Return the object of a number as a table of one row; None when there is none."""
+        rows = np.flatnonzero(self._objects["object"] == number)
+        if not len(rows):
+            return None
+        group, first = self.outlines.place(int(rows[0]))
+        return next(self._objects.batches(group)).take(rows[:1] - first)
 
     def at(self, x: float, y: float) -> dict[str, Any] | None:
         """Return the object at a point, with its numbers; None when there is none."""
@@ -251,23 +306,15 @@ class ObjectIndex:
         hit = np.flatnonzero(shapely.intersects_xy(table.polygons, x, y)) if len(table) else []
         if not len(hit):
             return None
-        row = int(hit[0])
+        row = int(hit[np.argmin(shapely.area(table.polygons[hit]))])  # of several, the innermost
         name = table["class"][row]
         return {
             "object": int(table["object"][row]),
             "class": None if name is None else str(name),
             "score": _number(table["score"][row]),
             "measurements": {key: _number(value[row]) for key, value in table.measurements.items()},
-            "ring": outline(table.polygons[row]),
+            "rings": Rings.made(table.polygons[row : row + 1], row).by_object()[0],
         }
-
-
-def outline(polygon: Any) -> list[list[float]]:
-    """Return the outer ring of a polygon (of its largest part) as flat pairs, to a tenth of a pixel."""
-    if polygon.geom_type == "MultiPolygon":
-        polygon = max(polygon.geoms, key=lambda part: part.area)
-    points: list[list[float]] = np.round(np.asarray(polygon.exterior.coords), 1).tolist()
-    return points
 
 
 def _number(value: Any) -> float | None:
@@ -286,3 +333,22 @@ def _dots(flat: NDArray[np.intp], codes: NDArray[np.int16]) -> NDArray[np.uint8]
         rgba[hit, channel] = total[hit] / count[hit]
     rgba[hit, 3] = np.minimum(255, 150 + 35 * count[hit])
     return rgba.reshape(TILE, TILE, 4)
+
+
+def _lines(
+    rings: Rings, codes: NDArray[np.int16], corner: NDArray[np.float32], downsample: float
+) -> NDArray[np.uint8]:
+    """Return an RGBA picture of outlines, each in its class's colour."""
+    import cv2
+
+    picture = np.zeros((TILE, TILE, 4), np.uint8)
+    places = np.rint((rings.xy - corner) / downsample * (1 << FINE)).astype(np.int32)
+    of = np.where(codes < 0, len(CLASSES) - 3, codes % len(CLASSES))[rings.of]
+    lines = np.split(places, rings.ends[1:-1]) if len(rings.of) else []
+    for code in np.unique(of):
+        chosen = [line for line, one in zip(lines, of == code, strict=True) if one]
+        cv2.polylines(
+            picture, chosen, isClosed=True, color=(*bytes.fromhex(CLASSES[code]), 255), thickness=2,
+            lineType=cv2.LINE_AA, shift=FINE,
+        )  # fmt: skip
+    return picture

@@ -69,6 +69,22 @@ def grid(request: Request, slide: str, name: str | None = None) -> dict[str, Any
     return overlays_of(request).grid(slide, name)
 
 
+@router.get("/quality")
+def quality(request: Request, slide: str) -> dict[str, Any]:
+    """Return what is wrong with the tissue: the cells that are blurred, folded, under pen, … by flag."""
+    return overlays_of(request).quality(slide)
+
+
+@router.get("/predictions/{name}/at")
+def tile_at(request: Request, slide: str, name: str, x: float, y: float) -> dict[str, Any]:
+    """Return what a prediction says of the tile at a point of level-0 pixels."""
+    said = overlays_of(request).tilewise(slide, name)
+    row = said.at(x, y)
+    if row is None:
+        raise UnknownNameError(f"there is no tile at {x:g}, {y:g}", mend="click inside a tile")
+    return said.told(row)
+
+
 @router.get("/suspicious")
 def suspicious(
     request: Request, slide: str, limit: Annotated[int, Query(ge=1, le=200)] = 24
@@ -105,9 +121,18 @@ def object_tile(index: Index, chosen: Chosen, step: float, column: int, row: int
     return _picture(index.drawn((column, row), max(step, FINEST), chosen))
 
 
-@router.get("/objects/{name}/outlines")
-def outlines(index: Index, chosen: Chosen, box: Annotated[Box, Depends(box_of)]) -> dict[str, Any]:
-    """Return the outlines of the objects in a box, in level-0 pixels."""
+@router.get("/objects/{name}/outlines", response_model=None)
+def outlines(
+    index: Index, chosen: Chosen, box: Annotated[Box, Depends(box_of)], *, packed: bool = False
+) -> dict[str, Any] | Response:
+    """Return the outlines of the objects that meet a box, in level-0 pixels.
+
+    ``packed=1`` sends the same in few bytes, little-endian: numbers of objects, rings and points (int32);
+    rows and classes of the objects; the object of each ring; the points of each ring (int32); then x and y of
+    each point (float32).
+    """
+    if packed:
+        return Response(index.packed(box, chosen), media_type="application/octet-stream")
     return index.polygons(box, chosen)
 
 

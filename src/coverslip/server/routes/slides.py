@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from coverslip.core import Box
 from coverslip.core.errors import UsageError
 from coverslip.server.app_state import person_of, record_of, seen_by, service_of
-from coverslip.server.library import Entry
+from coverslip.server.library import Entry, failure_of
 from coverslip.server.pyramid import jpeg
 from coverslip.server.shown import Shown
 
@@ -34,6 +34,7 @@ def listed(entry: Entry) -> dict[str, Any]:
         "run": None if entry.run is None else entry.run.path.name,
         "results": list(keys),
         "there": entry.path is not None,
+        "failure": failure_of(entry),
     }
 
 
