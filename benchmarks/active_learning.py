@@ -2,11 +2,11 @@
 
     python benchmarks/active_learning.py [--repeats 20] [--picture FILE.svg] [--json FILE]
 
-Tiles of phantom slides have one of six classes of tissue, some of them rare. A logistic regression on stain and
-texture learns from a few labels, asks for the next ones, and so on; it is judged on tiles of other slides. The
-orders: at random, as one labels who takes tiles as they come; by doubt alone; and by doubt and spread, which is
-what the viewer's queue does (`coverslip.learn.active`). All orders begin with the same tiles and are judged on
-the same ones; nothing of the queue was chosen by these figures.
+Tiles of phantom slides have one of six classes of tissue, some of them rare. A logistic regression on stain
+and texture learns from a few labels, asks for the next ones, and so on; it is judged on tiles of other
+slides. The orders: at random, as one labels who takes tiles as they come; by doubt alone; and by doubt and
+spread, which is what the viewer's queue does (`coverslip.learn.active`). All orders begin with the same
+tiles and are judged on the same ones; nothing of the queue was chosen by these figures.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ def tiles_of(seeds: range) -> Tiles:
 def _of_one(seed: int) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     rng = np.random.default_rng(seed)
     spec = PhantomSpec(
-        width=1600, height=1300, tissue_share=0.6, holes=0.0, tumour_share=rng.uniform(0.15, 0.4), necrosis=0.1,
-        fibrosis=0.1, fatty=rng.uniform(0.02, 0.1), lymphocytes=rng.choice([1.0, 2.5]),
+        width=1600, height=1300, tissue_share=0.6, holes=0.0, tumour_share=rng.uniform(0.15, 0.4),
+        necrosis=0.1, fibrosis=0.1, fatty=rng.uniform(0.02, 0.1), lymphocytes=rng.choice([1.0, 2.5]),
     )  # fmt: skip
     phantom = make(spec, seed)
     step = MPP / spec.mpp
@@ -102,12 +102,16 @@ def _truth(phantom: object, shape: tuple[int, ...], step: float) -> list[NDArray
 
 
 # ---------------------------------------------------------------------- orders
-def at_random(chances: object, _features: object, labelled: NDArray[np.bool_], rng: np.random.Generator) -> Rows:
+def at_random(
+    _chances: object, _features: object, labelled: NDArray[np.bool_], rng: np.random.Generator
+) -> Rows:
     """Take tiles as they come."""
     return rng.permutation(np.flatnonzero(~labelled))[:STEP]
 
 
-def by_doubt(chances: NDArray[np.float64], _features: object, labelled: NDArray[np.bool_], _rng: object) -> Rows:
+def by_doubt(
+    chances: NDArray[np.float64], _features: object, labelled: NDArray[np.bool_], _rng: object
+) -> Rows:
     """Take the tiles of which the model is least sure."""
     return next_to_label(uncertainty(chances), None, labelled, count=STEP)
 
@@ -155,7 +159,8 @@ def reached(curves: NDArray[np.float64], level: float) -> int | None:
 
 def main() -> None:
     """Print the table, and draw the curves."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    shown = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=shown)
     parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--picture", type=Path)
     parser.add_argument("--json", type=Path)

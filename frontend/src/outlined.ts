@@ -7,13 +7,10 @@ import { filterText, type ObjectLook, type View } from "./state";
 const MOST = 300;
 
 /** Points in view, at most. */
-const MOST_POINTS = 20_000;
+const MOST_POINTS = 40_000;
 
 /** Screen pixels that a typical object must take. */
 const NEAR = 4;
-
-/** Level-0 pixels of a piece that is fetched at once. */
-const PIECE = 2048;
 
 const MOST_PIECES = 64;
 
@@ -66,14 +63,15 @@ export class OutlineLayer {
     this.pieces = new Map();
   }
 
-  /** Pieces in view: squares of a grid, or the whole slide where there are few objects in all. */
+  /** Pieces in view: squares of about half the view, or the whole slide where there are few objects in all. */
   private boxes(view: View, width: number, height: number): [number, number, number, number][] {
     if (this.shown.about.count <= MOST) return [[0, 0, this.facts.width, this.facts.height]];
     const [halfWidth, halfHeight] = [(width / 2) * view.step, (height / 2) * view.step];
+    const side = 2 ** Math.ceil(Math.log2(Math.max(halfWidth, halfHeight)));
     const found: [number, number, number, number][] = [];
-    for (let row = Math.floor((view.y - halfHeight) / PIECE); row <= (view.y + halfHeight) / PIECE; row++) {
-      for (let column = Math.floor((view.x - halfWidth) / PIECE); column <= (view.x + halfWidth) / PIECE; column++) {
-        found.push([column * PIECE, row * PIECE, PIECE, PIECE]);
+    for (let row = Math.floor((view.y - halfHeight) / side); row <= (view.y + halfHeight) / side; row++) {
+      for (let column = Math.floor((view.x - halfWidth) / side); column <= (view.x + halfWidth) / side; column++) {
+        found.push([column * side, row * side, side, side]);
       }
     }
     return found;

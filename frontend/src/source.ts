@@ -55,17 +55,20 @@ export function mapSource(slide: string, layer: MapLayer, look: MapLook): OpenSe
   );
 }
 
+/** Power of two of the level-0 pixels per pixel at which objects are drawn nearest by. */
+const FINEST = -2;
+
 export function objectSource(facts: Facts, name: string, look: ObjectLook): OpenSeadragon.TileSource {
-  const steps = Math.max(1, Math.ceil(Math.log2(Math.max(facts.width, facts.height) / 512)) + 1);
-  const levels = Array.from({ length: steps }, (_, i) => ({
-    width: Math.ceil(facts.width / 2 ** i),
-    height: Math.ceil(facts.height / 2 ** i),
-    downsample: 2 ** i,
+  const coarsest = Math.max(0, Math.ceil(Math.log2(Math.max(facts.width, facts.height) / 512)));
+  const levels = Array.from({ length: coarsest - FINEST + 1 }, (_, i) => ({
+    width: Math.ceil(facts.width / 2 ** (i + FINEST)),
+    height: Math.ceil(facts.height / 2 ** (i + FINEST)),
+    downsample: 2 ** (i + FINEST),
   }));
   const filter = filterText(look);
   return tileSource(
     levels,
     () => [512, 512],
-    (level, x, y) => `${of(facts.id, "objects", name, "tiles", 2 ** level, x, y)}?${filter}`,
+    (level, x, y) => `${of(facts.id, "objects", name, "tiles", 2 ** (level + FINEST), x, y)}?${filter}`,
   );
 }

@@ -111,8 +111,8 @@ function isTaken(event: KeyboardEvent): boolean {
   const target = event.target as HTMLElement;
   if (event.ctrlKey || event.metaKey || document.querySelector("dialog[open]")) return true;
   if (event.altKey && !event.key.startsWith("Arrow")) return true;
-  if (target.matches("input:not([type=checkbox], [type=radio]), select, textarea")) return true;
-  if (target.matches("input[type=radio]") && event.key.startsWith("Arrow")) return true;
+  if (target.matches("input[type=radio], input[type=range]")) return /^(Arrow|Page|Home|End)/.test(event.key);
+  if (target.matches("input:not([type=checkbox]), select, textarea")) return true;
   return (event.key === "Enter" || event.key === " ") && target.matches("button, summary, a, input");
 }
 
