@@ -22,7 +22,8 @@ SLIDE = "/api/slides/" + quote("a slide")
 
 
 def test_slides_are_listed(client: TestClient) -> None:
-    assert client.get("/api/slides").json() == [{"id": "a slide", "run": None, "results": [], "there": True}]
+    (listed,) = client.get("/api/slides").json()
+    assert listed == {"id": "a slide", "run": None, "results": [], "there": True, "failure": None}
 
 
 def test_facts_say_size_mpp_and_levels(client: TestClient) -> None:
