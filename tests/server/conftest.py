@@ -155,6 +155,8 @@ def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]
         made = Database(f"{server}/{name}")
     yield made
     made.close()
+
+
 # ---------------------------------------------------------------------- the page in Chromium
 @pytest.fixture(scope="session")
 def viewed_run(tmp_path_factory: pytest.TempPathFactory, slide_path: Path) -> Path:
