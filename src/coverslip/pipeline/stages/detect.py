@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from coverslip.core.errors import RecipeError, StoreError, UsageError
+from coverslip.core.errors import RecipeError, UsageError
+from coverslip.models.pinned import pin
 from coverslip.pipeline.stage import NOTES, chosen
 from coverslip.pipeline.stages.segment import model_at
 from coverslip.slides import Slide
@@ -64,13 +65,7 @@ class DetectStage:
         if self.margin < 0:
             raise UsageError(f"margin {self.margin} cannot be: expected 0 or more")
         if self.model:
-            found = self._folder().digest
-            if self.model_digest not in (None, found):
-                raise StoreError(
-                    f"{self.model} holds weights {found}, but the recipe names {self.model_digest}",
-                    mend="give the model that was meant, or leave model_digest out",
-                )
-            object.__setattr__(self, "model_digest", found)
+            pin(self, "model_digest", self._folder().digest, what=self.model)
 
     def reads(self) -> tuple[str, ...]:
         """Return the key of the tiles."""

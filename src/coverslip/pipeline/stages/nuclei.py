@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from coverslip.core.errors import StoreError, UsageError
+from coverslip.core.errors import UsageError
 from coverslip.models.folder import ModelFolder
 from coverslip.models.nuclei.detector import SHIPPED, load_nuclei
 from coverslip.models.nuclei.slide import CLASSES, MEASUREMENTS, nuclei_of_slide, parts_of
+from coverslip.models.pinned import pin
 from coverslip.pipeline.stage import LIMITED, NOTES, chosen
 from coverslip.slides import Slide
 from coverslip.store import ObjectStream, ObjectTable, Resume
@@ -58,12 +59,7 @@ class NucleiStage:
         if self.threads < 1:
             raise UsageError(f"{self.threads} threads cannot be", mend="give 1 or more")
         found = ModelFolder.load(SHIPPED if self.model is None else self.model).digest
-        if self.weights_digest not in (None, found):
-            raise StoreError(
-                f"the nuclei model has {found}, but the recipe names {self.weights_digest}",
-                mend="give the model that was meant, or leave weights_digest out",
-            )
-        object.__setattr__(self, "weights_digest", found)
+        pin(self, "weights_digest", found, what="the nuclei model")
 
     def reads(self) -> tuple[str, ...]:
         """Return the keys of tissue and tiles."""

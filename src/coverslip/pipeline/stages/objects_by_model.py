@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from coverslip.core import unknown
-from coverslip.core.errors import RecipeError, UsageError
+from coverslip.core.errors import RecipeError
+from coverslip.models.pinned import pin
 from coverslip.models.pixels import PixelModel
 from coverslip.pipeline.stage import chosen
 from coverslip.pipeline.stages.ihc import relabelled
@@ -41,13 +42,7 @@ class ClassifyObjectsStage:
     def __post_init__(self) -> None:
         if self.model is None:
             return
-        found = PixelModel.load(self.model, of_pixels=False).digest
-        if self.model_digest not in (None, found):
-            raise UsageError(
-                f"{self.model} has {found}, but the recipe names {self.model_digest}",
-                mend="give the model that was meant, or leave model_digest out",
-            )
-        object.__setattr__(self, "model_digest", found)
+        pin(self, "model_digest", PixelModel.load(self.model, of_pixels=False).digest, what=self.model)
 
     def reads(self) -> tuple[str, ...]:
         """Return the key of the objects."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import RecipeError, StainError, UsageError
+from coverslip.models.pinned import pin
 from coverslip.models.pixels import PixelModel, features_of, margin_px
 from coverslip.pipeline.stage import LIMITED, NOTES, chosen
 from coverslip.pipeline.stages.classical import widened
@@ -61,13 +62,7 @@ class PixelsStage:
             raise UsageError("smallest_um2 and smooth_um cannot be below 0")
         if self.model is None:
             return
-        found = PixelModel.load(self.model).digest
-        if self.model_digest not in (None, found):
-            raise UsageError(
-                f"{self.model} has {found}, but the recipe names {self.model_digest}",
-                mend="give the model that was meant, or leave model_digest out",
-            )
-        object.__setattr__(self, "model_digest", found)
+        pin(self, "model_digest", PixelModel.load(self.model).digest, what=self.model)
 
     def reads(self) -> tuple[str, ...]:
         """Return the keys of tissue and stains."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.core.errors import RecipeError, StoreError
+from coverslip.core.errors import RecipeError
 from coverslip.learn.segment.regions import Regions, RegionSpec, regions_of
+from coverslip.models.pinned import pin
 from coverslip.pipeline.stage import NOTES, chosen
 from coverslip.slides import Slide
 from coverslip.store import Derived, MapStream, ObjectTable, StitchedMap
@@ -74,13 +75,7 @@ class SegmentStage(RegionSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.model:
-            found = self._folder().digest
-            if self.model_digest not in (None, found):
-                raise StoreError(
-                    f"{self.model} holds weights {found}, but the recipe names {self.model_digest}",
-                    mend="give the model that was meant, or leave model_digest out",
-                )
-            object.__setattr__(self, "model_digest", found)
+            pin(self, "model_digest", self._folder().digest, what=self.model)
 
     def reads(self) -> tuple[str, ...]:
         """Return the key of the tiles."""
