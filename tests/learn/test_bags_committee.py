@@ -16,8 +16,8 @@ from coverslip.cli import main
 from coverslip.core.errors import SlideNotFoundError, UsageError
 from coverslip.learn.bags import bench
 from coverslip.learn.bags.bench import BagData, cross_validated, row_of
-from coverslip.learn.bags.committee import MEMBERS, Committee
-from coverslip.learn.bags.likeness import Scaler, mean_nearest, statistics
+from coverslip.learn.bags.committee import MEMBERS, USUAL, Committee, elected
+from coverslip.learn.bags.likeness import Scaler, mean_nearest, rows_within, statistics, thinned
 
 
 def bags_of(seed: int, count: int, dim: int = 3) -> list[np.ndarray]:
@@ -66,6 +66,20 @@ def test_constant_columns_stay_as_they_are() -> None:
     assert Scaler.of(rows)(rows).tolist() == [[-1.0, 0.0], [1.0, 0.0]]
 
 
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=12), st.integers(1, 400))
+@settings(max_examples=40, deadline=None)
+def test_large_bags_show_as_many_rows_as_there_is_room_for(sizes: list[int], most: int) -> None:
+    bags = [np.arange(n, dtype=float)[:, None] for n in sizes]
+    each = rows_within(sizes, most)
+    shown = thinned(bags, each, 0)
+    assert sum(map(len, shown)) <= max(most, len(bags))
+    assert each == max(sizes) or sum(min(n, each + 1) for n in sizes) > most
+    for bag, few in zip(bags, shown, strict=True):
+        assert len(few) == min(len(bag), each)
+        assert np.isin(few, bag).all()
+        assert len(np.unique(few)) == len(few)
+
+
 # ------------------------------------------------------------------ members
 @pytest.mark.parametrize("name", sorted(MEMBERS))
 def test_every_member_learns_and_is_the_same_again(name: str) -> None:
@@ -79,6 +93,64 @@ def test_every_member_learns_and_is_the_same_again(name: str) -> None:
     np.testing.assert_array_equal(said[0], said[1])
     assert (said[0].argmax(axis=1) == truth).mean() >= 0.9
     np.testing.assert_allclose(said[0].sum(axis=1), 1, atol=1e-6)
+    assert member.held.shape == (40, 2)
+    assert (member.held.argmax(axis=1) == codes).mean() >= 0.9
+
+
+@pytest.mark.parametrize("name", sorted(MEMBERS))
+def test_what_a_member_held_back_knows_nothing_of_the_bag_itself(name: str) -> None:
+    """Labels drawn at random: whoever looked at them would be right."""
+    bags, codes = bags_of(4, 60), np.random.default_rng(2).permutation(np.arange(60) % 2)
+    member = MEMBERS[name]()
+    member.fit(bags, codes, seed=0)
+    assert 0.25 < (member.held.argmax(axis=1) == codes).mean() < 0.75
+
+
+def test_rows_of_some_bags_are_theirs_in_their_order() -> None:
+    pytest.importorskip("torch")
+    from coverslip.learn.bags.attending import Rows
+
+    bags = bags_of(6, 9)
+    wanted = np.array([4, 0, 8, 4])
+    some, expected = Rows.of(bags).take(wanted), Rows.of([bags[bag] for bag in wanted])
+    np.testing.assert_array_equal(some.x, expected.x)
+    np.testing.assert_array_equal(some.owner, expected.owner)
+
+
+def test_networks_see_bags_alone_and_no_order_of_rows() -> None:
+    torch = pytest.importorskip("torch")
+    from coverslip.learn.bags.attending import Networks, Rows
+
+    bags = bags_of(7, 5)
+    networks = Networks(3, 3, 2, torch.Generator().manual_seed(0))
+    together = networks(Rows.of(bags))
+    for number, bag in enumerate(bags):
+        alone = networks(Rows.of([np.concatenate([bag[::-1], bag])]))[:, 0]
+        torch.testing.assert_close(alone, together[:, number], atol=1e-5, rtol=1e-5)
+
+
+def test_where_one_row_in_many_tells_the_networks_are_elected() -> None:
+    rng = np.random.default_rng(0)
+    bags = [rng.normal(size=(int(rng.integers(8, 20)), 40)) for _ in range(200)]
+    codes = np.arange(200) % 2
+    for bag, code in zip(bags, codes, strict=True):
+        bag[0, :5] += 2.2 * code
+    committee = Committee(seed=0).fit(bags[:120], codes[:120])
+    said = committee.said(bags[120:])
+    assert "networks" in committee.chosen
+    right = (committee.joined(said).argmax(axis=1) == codes[120:]).mean()
+    usual = (np.mean([said[name] for name in USUAL], axis=0).argmax(axis=1) == codes[120:]).mean()
+    assert right >= usual + 0.05
+
+
+def test_the_usual_members_stay_unless_others_are_clearly_better() -> None:
+    codes = np.arange(100) % 2
+    truth = np.eye(2)[codes]
+    some, more = truth.copy(), truth.copy()
+    some[:20], more[:19] = 1 - some[:20], 1 - more[:19]
+    held = {"distances": some, "trees": some, "networks": more}
+    assert elected(held, codes) == USUAL  # one bag more is within chance
+    assert elected({**held, "networks": truth}, codes) == ("networks",)
 
 
 def test_a_committee_is_the_mean_of_its_members_and_takes_three_classes() -> None:
@@ -88,7 +160,8 @@ def test_a_committee_is_the_mean_of_its_members_and_takes_three_classes() -> Non
         bag[:, 0] += 4 * code
     committee = Committee(seed=0).fit(bags, codes)
     said = committee.said(bags)
-    np.testing.assert_allclose(committee.probability(bags), np.mean(list(said.values()), axis=0))
+    chosen = [said[name] for name in committee.chosen]
+    np.testing.assert_allclose(committee.probability(bags), np.mean(chosen, axis=0))
     assert set(said) == set(MEMBERS)
     assert all(each.shape == (30, 3) for each in said.values())
     assert (committee.probability(bags).argmax(axis=1) == codes).mean() > 0.9
@@ -143,6 +216,60 @@ def test_folds_are_those_of_the_file_or_stratified_ones(tmp_path: Path) -> None:
     assert not (made.folds[0] == made.folds[1]).all()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bags": None},
+        {"bag_label": None},
+        {"bags": None, "bag_label": None},
+        {"bag_label": lambda a: a.reshape(-1, 1)},
+        {"bag_label": lambda a: np.eye(2)[a]},
+        {"bag_label": lambda a: np.where(a == 1, "sick", "well")},
+        {"bag_id": lambda a: a.reshape(-1, 1)},
+        {"cv_test_fold": lambda a: a.T},
+        {"cv_test_fold": lambda a: a[0]},
+        {"X": None},
+    ],
+    ids=str,
+)
+def test_files_that_say_the_same_in_another_way_are_read_alike(tmp_path: Path, change: dict) -> None:
+    with np.load(write_data(tmp_path / "a.npz")) as file:
+        held = dict(file)
+    own = held["bag_label"][held["bag_id"] - 100]
+    other = held | {"instance_label_inherited": own, "X_zscored": held["X"]}
+    for name, made in change.items():
+        if made is None:
+            del other[name]
+        else:
+            other[name] = made(other[name])
+    np.savez(tmp_path / "b.npz", **other)
+    one, two = BagData.read(tmp_path / "a.npz"), BagData.read(tmp_path / "b.npz")
+    for bag, same in zip(one.bags, two.bags, strict=True):
+        np.testing.assert_array_equal(bag, same)
+    assert len(set(zip(one.codes.tolist(), two.codes.tolist(), strict=True))) == 2
+    np.testing.assert_array_equal(two.folds, one.folds[: len(two.folds)])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"bag_label": np.zeros(24)}, "all bags have the label"),
+        ({"bag_label": np.zeros(23)}, "24 bags and 23 labels"),
+        ({"bag_label": np.ones((24, 2))}, "several labels"),
+        ({"bags": np.arange(24)}, "bag 0 has shape"),
+        ({"bag_id": np.zeros(5)}, "no row each"),
+        ({"cv_test_fold": np.zeros((2, 7))}, "cv_test_fold"),
+        ({"X": np.full((4, 2, 2), 1.0)}, "no row each"),
+    ],
+)
+def test_files_that_contradict_themselves_are_refused(tmp_path: Path, change: dict, said: str) -> None:
+    with np.load(write_data(tmp_path / "a.npz")) as file:
+        held = dict(file)
+    np.savez(tmp_path / "b.npz", **(held | change))
+    with pytest.raises(UsageError, match=said):
+        BagData.read(tmp_path / "b.npz")
+
+
 @pytest.mark.usefixtures("quick")
 def test_every_bag_is_tested_once_per_repeat_by_who_never_saw_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -188,6 +315,7 @@ def test_a_figure_below_the_published_one_does_not_agree(
     data = BagData.read(write_data(tmp_path / "elephant.npz"))
     wrong = np.eye(2)[1 - data.codes]
     said = {name: np.stack([wrong, wrong]) for name in (*MEMBERS, "committee")}
+    said["elected"] = np.zeros(7)
     monkeypatch.setattr(bench, "cross_validated", lambda *_: said)
     assert row_of(data, 1)["agrees"] is False
 
@@ -200,7 +328,7 @@ def test_folders_and_files_that_hold_no_bags_are_refused(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="holds no"):
         bench.run(str(tmp_path))
     np.savez(tmp_path / "a.npz", X=np.zeros((2, 2)))
-    with pytest.raises(UsageError, match="bag_id, bags, bag_label"):
+    with pytest.raises(UsageError, match="lacks bag_id, bag_label"):
         bench.run(str(tmp_path))
     (tmp_path / "a.npz").write_bytes(b"no zip")
     with pytest.raises(UsageError, match="cannot be read"):

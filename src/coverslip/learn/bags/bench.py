@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import SlideNotFoundError, UsageError
-from coverslip.learn.bags.committee import MEMBERS, Committee, check_bags
+from coverslip.learn.bags.committee import MEMBERS, USUAL, Committee, check_bags
 
 REPEATS, FOLDS = 5, 10
+INHERITED = "instance_label_inherited"
 WORKERS = 2
 """Folds that are learned at the same time; results do not depend on it."""
 
@@ -32,7 +34,10 @@ ILSE = {
 }
 """Attention and gated attention of Ilse, Tomczak and Welling, ICML 2018, table 1: five times ten folds."""
 
-METHOD = "mean of SVM on bag distances and extra trees on bag statistics; no network"
+METHOD = (
+    "mean of an SVM on bag distances and extra trees on bag statistics; others of these and gated attention "
+    "networks where inner folds elect them"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,42 +63,89 @@ class BagData:
     def read(cls, path: Path) -> BagData:
         """Read a file of ``X`` or ``X_zscored`` (n, d), ``bag_id`` (n,), ``bags`` and ``bag_label`` (b,).
 
-        Folds are taken from ``cv_test_fold`` (repeats, b) where it is there.
+        Without ``bags`` the bags stand in the order of their ids; without ``bag_label`` a bag has the label
+        that all its rows have in ``instance_label_inherited``. Labels may be a column, or of each bag a row
+        of 0 with one 1. Folds are taken from ``cv_test_fold`` (repeats, b) where it is there.
 
         Raises
         ------
         UsageError
             When the file is none of these.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                held = {name: file[name] for name in file.files if not name.startswith("instance")}
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise UsageError(
-                f"{path} cannot be read: {error}", mend="give .npz files without pickles"
-            ) from error
+        held = _arrays(path)
         features = held.get("X", held.get("X_zscored"))
-        missing = [name for name in ("bag_id", "bags", "bag_label") if name not in held]
-        if features is None or missing:
+        lacking = [name for name in ("bag_id",) if name not in held]
+        lacking += [] if {"bag_label", INHERITED} & held.keys() else ["bag_label"]
+        if features is None or lacking:
             raise UsageError(
-                f"{path} lacks {', '.join(missing) or 'X'}", mend="expected X, bag_id, bags, bag_label"
+                f"{path} lacks {', '.join(lacking) or 'X'}",
+                mend="expected X (rows, dim), bag_id (rows), bags and bag_label (bags)",
             )
-        bags = [features[held["bag_id"] == bag].astype(np.float64) for bag in held["bags"]]
+        ids = held["bag_id"].reshape(-1)
+        if features.ndim != 2 or len(ids) != len(features):
+            raise UsageError(f"{path}: X is {features.shape} and bag_id {held['bag_id'].shape}: no row each")
+        names = held["bags"].reshape(-1) if "bags" in held else np.unique(ids)
+        bags = _gathered(features, ids, names)
         check_bags(bags)
-        _, codes = np.unique(held["bag_label"], return_inverse=True)
-        folds = held.get("cv_test_fold")
-        found = _folds(codes) if folds is None else np.atleast_2d(folds).astype(np.int64)
-        if found.shape[1:] != codes.shape or len(codes) != len(bags):
-            raise UsageError(f"{path}: {len(bags)} bags, {len(codes)} labels, folds {found.shape}")
-        return cls(path.stem, bags, codes.astype(np.int64), found)
+        codes = _codes(path, held, names)
+        return cls(path.stem, bags, codes, _given_folds(path, held.get("cv_test_fold"), codes))
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise UsageError(f"{path} cannot be read: {error}", mend="give .npz files without pickles") from error
+
+
+def _gathered(features: NDArray[Any], ids: NDArray[Any], names: NDArray[Any]) -> list[NDArray[np.float64]]:
+    """Return the rows of each bag, in the order of `names`."""
+    order = np.argsort(ids, kind="stable")
+    starts, ends = (np.searchsorted(ids[order], names, side=side) for side in ("left", "right"))
+    return [features[order[start:end]].astype(np.float64) for start, end in zip(starts, ends, strict=True)]
+
+
+def _codes(path: Path, held: Mapping[str, NDArray[Any]], names: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the class of each bag, from 0."""
+    if "bag_label" in held:
+        labels = held["bag_label"]
+        one_hot = labels.ndim == 2 and labels.shape[1] > 1
+        if one_hot and not ((labels != 0).sum(axis=1) == 1).all():
+            raise UsageError(f"{path}: bag_label {labels.shape} gives some bags several labels, or none")
+        labels = labels.argmax(axis=1) if one_hot else labels.reshape(-1)
+    else:
+        of_bags = _gathered(held[INHERITED].reshape(-1, 1), held["bag_id"].reshape(-1), names)
+        if any(len(np.unique(rows)) > 1 for rows in of_bags):
+            raise UsageError(f"{path}: rows of a bag differ in {INHERITED}", mend="give bag_label")
+        labels = np.array([rows[0, 0] for rows in of_bags])
+    if len(labels) != len(names):
+        raise UsageError(f"{path}: {len(names)} bags and {len(labels)} labels")
+    found, codes = np.unique(labels, return_inverse=True)
+    if len(found) < 2:
+        raise UsageError(f"{path}: all bags have the label {found[0]}", mend="give bags of two classes")
+    return codes.astype(np.int64)
+
+
+def _given_folds(path: Path, folds: NDArray[Any] | None, codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return (repeats, b): the folds of the file, or stratified ones."""
+    if folds is None:
+        return _folds(codes)
+    found = np.atleast_2d(folds).astype(np.int64)
+    if found.shape[1] != len(codes) and found.shape[0] == len(codes):
+        found = found.T
+    if found.shape[1] != len(codes):
+        raise UsageError(f"{path}: {len(codes)} bags, and cv_test_fold is {np.shape(folds)}")
+    return found
 
 
 def _folds(codes: NDArray[np.intp]) -> NDArray[np.int64]:
     from sklearn.model_selection import StratifiedKFold
 
     found = np.zeros((REPEATS, len(codes)), np.int64)
+    count = max(2, min(FOLDS, int(np.bincount(codes).min())))
     for repeat in range(REPEATS):
-        splitter = StratifiedKFold(FOLDS, shuffle=True, random_state=repeat)
+        splitter = StratifiedKFold(count, shuffle=True, random_state=repeat)
         for fold, (_, test) in enumerate(splitter.split(codes, codes)):
             found[repeat, test] = fold
     return found
@@ -123,7 +175,7 @@ def row_of(data: BagData, workers: int) -> dict[str, Any]:
     """Return the row of a data set: facts, published figures, ours."""
     began = time.perf_counter()
     said = cross_validated(data, workers)
-    accuracy = {name: (values.argmax(-1) == data.codes).mean(axis=1) for name, values in said.items()}
+    accuracy = {name: (said[name].argmax(-1) == data.codes).mean(axis=1) for name in (*MEMBERS, "committee")}
     ours = accuracy["committee"]
     attention, gated = ILSE.get(data.name.lower(), (None, None))
     row: dict[str, Any] = {
@@ -136,6 +188,7 @@ def row_of(data: BagData, workers: int) -> dict[str, Any]:
         "± between repeats": float(ours.std()),
         "method": METHOD,
         **{f"{name} alone": float(accuracy[name].mean()) for name in MEMBERS},
+        "others elected": float(said["elected"].mean()),
         "repeats × folds": f"{len(data.folds)} × {int(data.folds.max()) + 1}",
         "seeds": f"0–{len(data.folds) - 1}",
         "seconds": round(time.perf_counter() - began, 1),
@@ -144,24 +197,28 @@ def row_of(data: BagData, workers: int) -> dict[str, Any]:
 
 
 def cross_validated(data: BagData, workers: int) -> dict[str, NDArray[np.float64]]:
-    """Return what committee and members say of each bag when it is tested, (repeats, b, k) by name."""
+    """Return what committee and members say of each bag when it is tested, (repeats, b, k) by name.
+
+    Beside these ``elected``, (folds of all repeats,): whether others than the usual members were elected.
+    """
     from joblib import Parallel, delayed
 
     places = [(r, f) for r, folds in enumerate(data.folds) for f in np.unique(folds).tolist()]
     results = Parallel(n_jobs=workers)(delayed(_fold)(data, repeat, fold) for repeat, fold in places)
     shape = (*data.folds.shape, int(data.codes.max()) + 1)
     found = {name: np.full(shape, np.nan) for name in (*MEMBERS, "committee")}
-    for (repeat, fold), said in zip(places, results, strict=True):
+    for (repeat, fold), (said, _) in zip(places, results, strict=True):
         test = data.folds[repeat] == fold
         for name, chances in said.items():
             found[name][repeat, test] = chances
-        found["committee"][repeat, test] = np.mean(list(said.values()), axis=0)
-    return found
+    others = np.array([float(set(chosen) != set(USUAL)) for _, chosen in results])
+    return {**found, "elected": others}
 
 
-def _fold(data: BagData, repeat: int, fold: int) -> dict[str, NDArray[np.float64]]:
+def _fold(data: BagData, repeat: int, fold: int) -> tuple[dict[str, NDArray[np.float64]], tuple[str, ...]]:
     test = data.folds[repeat] == fold
     train = np.flatnonzero(~test)
     committee = Committee(seed=1000 * repeat + fold)
     committee.fit([data.bags[bag] for bag in train], data.codes[train])
-    return committee.said([data.bags[bag] for bag in np.flatnonzero(test)])
+    said = committee.said([data.bags[bag] for bag in np.flatnonzero(test)])
+    return {**said, "committee": committee.joined(said)}, committee.chosen

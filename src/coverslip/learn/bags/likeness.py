@@ -56,6 +56,29 @@ def statistics(bags: Sequence[Bag]) -> Matrix:
     return np.array([np.concatenate([b.mean(axis=0), b.max(axis=0), b.min(axis=0)]) for b in bags])
 
 
+def rows_within(sizes: Sequence[int], most: int) -> int:
+    """Return how many rows a bag may keep so that all together keep `most` at the highest, one at the least.
+
+    Examples
+    --------
+    >>> rows_within([3, 10, 100], 33), rows_within([3, 10], 33)
+    (20, 10)
+    """
+    low, high = 1, max(sizes)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if sum(min(n, middle) for n in sizes) <= most else (low, middle - 1)
+    return low
+
+
+def thinned(bags: Sequence[Bag], most: int, seed: int) -> list[Bag]:
+    """Return bags of `most` rows at the highest, drawn at random where there are more."""
+    rng = np.random.default_rng(seed)
+    return [
+        bag if len(bag) <= most else bag[np.sort(rng.choice(len(bag), most, replace=False))] for bag in bags
+    ]
+
+
 def squared_distances(rows: Bag, others: Bag) -> NDArray[np.float32]:
     """Return the squared distance of each of `rows` (n, d) from each of `others` (m, d), (n, m)."""
     rows, others = np.asarray(rows, np.float32), np.asarray(others, np.float32)
