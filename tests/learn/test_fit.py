@@ -151,3 +151,31 @@ def _at(sampler: EpochSampler, epoch: int):
 def test_numbers_that_cannot_be_are_refused(name: str, value: float) -> None:
     with pytest.raises(UsageError, match=name):
         FitSpec(**{name: value})
+
+
+# ------------------------------------------------------------------ several processes
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_two_processes_learn_what_one_does_from_batches_twice_as_large(
+    tmp_path: Path, ema: float | None
+) -> None:
+    """Each takes every second row of an epoch, so that a step sees the same rows as one of one process."""
+
+    def learned(folder: Path, spec: FitSpec):
+        module = Line()
+        module.layers[0].p = 0.0  # what is dropped would differ
+        train, val = loader(Points(0), spec, train=True), loader(Points(1), spec, train=False)
+        return fit(module, train, val, spec=spec, folder=folder)
+
+    spec = replace(SPEC, ema=ema)
+    one = learned(tmp_path / "one", spec)
+    two = learned(tmp_path / "two", replace(spec, batch_size=4, devices=2))
+    for name, value in one.state().items():
+        torch.testing.assert_close(two.state()[name], value, atol=1e-5, rtol=1e-4)
+    assert (two.epoch, two.epochs, two.seconds > 0) == (one.epoch, 4, True)
+    assert two.best == pytest.approx(one.best, abs=1e-5)
+    rows = history(tmp_path / "two")
+    assert [row["epoch"] for row in rows] == ["0", "1", "2", "3"]
+    np.testing.assert_allclose(
+        [float(row["lr"]) for row in rows], [float(row["lr"]) for row in history(tmp_path / "one")]
+    )
+    assert any((tmp_path / "two" / "tensorboard").rglob("events*"))

@@ -65,9 +65,11 @@ class FitSpec:
     deterministic
         Refuse operations whose result varies from run to run on one machine.
     device, devices
-        ``"cpu"`` or ``"cuda"``, and how many; several train in step (DDP).
+        ``"cpu"`` or ``"cuda"``, and how many; several train in step (DDP), each on its share of every epoch's
+        rows with `batch_size` rows a step.
     threads, workers
-        CPU threads of each process, and processes that read data; 0 reads in the training process.
+        CPU threads of each process (one, where several processes train on the CPU), and processes that read
+        data; 0 reads in the training process.
 
     Raises
     ------

@@ -34,7 +34,7 @@ def run_loop(
     checkpoint = folder / LAST if (folder / LAST).exists() else None
     with _quiet(), _torch_of(spec):
         found = _settled_lr(module, loaders, spec=spec, folder=folder)
-        steps = max(1, math.ceil(len(train) / spec.accumulate) * spec.epochs)
+        steps = max(1, math.ceil(len(train) / (spec.accumulate * spec.devices)) * spec.epochs)
         _give_optimisers(module, spec, found, steps)
         _begin_at(train, checkpoint)
         epochs = Epochs(spec, folder, listen, validates=validation is not None)
@@ -42,6 +42,8 @@ def run_loop(
         trainer.fit(
             module, train, validation, ckpt_path=checkpoint, weights_only=None if checkpoint is None else True
         )
+        if _forks(spec):
+            epochs.load_state_dict(_kept_state(folder / LAST, epochs.state_key))
     return {
         "epoch": epochs.best_epoch,
         "epochs": epochs.ran,
@@ -159,7 +161,7 @@ def _trainer(spec: FitSpec, folder: Path, epochs: Epochs) -> pl.Trainer:
     return pl.Trainer(
         accelerator="gpu" if spec.device == "cuda" else "cpu",
         devices=spec.devices,
-        strategy="ddp" if spec.devices > 1 else "auto",
+        strategy="ddp_fork" if _forks(spec) else "ddp" if spec.devices > 1 else "auto",
         precision=precision,  # type: ignore[arg-type]
         max_epochs=spec.epochs,
         accumulate_grad_batches=spec.accumulate,
@@ -174,6 +176,18 @@ def _trainer(spec: FitSpec, folder: Path, epochs: Epochs) -> pl.Trainer:
         log_every_n_steps=50,
         benchmark=False,
     )
+
+
+def _forks(spec: FitSpec) -> bool:
+    """Say whether processes are forked to train, and end with it; this one waits, and goes on alone."""
+    return spec.device == "cpu" and spec.devices > 1
+
+
+def _kept_state(checkpoint: Path, key: str) -> dict[str, Any]:
+    """Return what a callback knew in the process that trained."""
+    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    found: dict[str, Any] = state["callbacks"][key]
+    return found
 
 
 def averaging_of(decay: float) -> Callback:
@@ -247,7 +261,7 @@ def _finite(trainer: pl.Trainer, name: str) -> float:
             f"nothing called {name!r} is logged, so it cannot be monitored",
             mend=f"monitor one of {', '.join(sorted(metrics))}",
         )
-    value = float(metrics[name])
+    value = float(trainer.strategy.reduce(metrics[name], reduce_op="mean"))  # of all processes alike
     if not math.isfinite(value):
         raise UsageError(
             f"{name} is {value} in epoch {trainer.current_epoch}: training diverged, or the input has NaN",
@@ -299,12 +313,15 @@ def _rows(file: Path) -> list[dict[str, str]]:
 def _torch_of(spec: FitSpec) -> Iterator[None]:
     """Set threads and determinism, and put them back."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(spec.threads)
+    torch.set_num_threads(1 if _forks(spec) else spec.threads)  # OpenMP's threads do not outlive a fork
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a tenth of the time, for what nobody reads
     try:
         yield
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(strict)
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 @contextlib.contextmanager

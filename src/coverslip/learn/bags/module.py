@@ -27,12 +27,16 @@ class LearningBags(pl.LightningModule):
     def training_step(self, batch: BagBatch, _index: int) -> Tensor:
         """Return the loss of a batch, that of the aggregator's own included."""
         loss = self._loss(batch, auxiliary=True)
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.features))
+        self.log(
+            "train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.features), sync_dist=True
+        )
         return loss
 
     def validation_step(self, batch: BagBatch, _index: int) -> None:
         """Log the loss of the bags' logits alone."""
-        self.log("val_loss", self._loss(batch, auxiliary=False), batch_size=len(batch.features))
+        self.log(
+            "val_loss", self._loss(batch, auxiliary=False), batch_size=len(batch.features), sync_dist=True
+        )
 
     def _loss(self, batch: BagBatch, *, auxiliary: bool) -> Tensor:
         heads, truths = self.network.heads, batch.truths

@@ -136,7 +136,7 @@ class Classifying(pl.LightningModule):
             other = torch.randperm(len(codes), device=codes.device)
             scores = self(share * pixels.float() + (1 - share) * pixels[other].float())
             loss = share * self._loss(scores, codes) + (1 - share) * self._loss(scores, codes[other])
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(codes))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(codes), sync_dist=True)
         return loss
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _index: int) -> None:
@@ -144,8 +144,8 @@ class Classifying(pl.LightningModule):
         pixels, codes = batch
         scores = self(pixels).float()
         right = (scores.argmax(dim=1) == codes).float().mean()
-        self.log("val_loss", F.cross_entropy(scores, codes), batch_size=len(codes))
-        self.log("val_accuracy", right, batch_size=len(codes))
+        self.log("val_loss", F.cross_entropy(scores, codes), batch_size=len(codes), sync_dist=True)
+        self.log("val_accuracy", right, batch_size=len(codes), sync_dist=True)
 
     def _loss(self, scores: torch.Tensor, codes: torch.Tensor) -> torch.Tensor:
         options: dict[str, Any] = {"weight": self.class_weights, "label_smoothing": self.loss.smoothing}
