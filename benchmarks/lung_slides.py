@@ -1,4 +1,4 @@
-"""Slides laid of real lung tiles, with known tumour: built, and told apart by tiles and aggregation.
+"""Slides laid of real lung tiles, with known tumour: built, and told apart in all three ways.
 
     python benchmarks/lung_slides.py build --data DATA OUT    60 training and 30 test slides, cohort.csv
     python benchmarks/lung_slides.py run OUT RUN              train, test, and print the table
@@ -11,6 +11,8 @@ others than the 48 that train), test slides those of lc25000_lung_val.zip.
 
 What learns: method `tiles` sees the outlines, as annotators drew them for CAMELYON (tumour is tumour, the
 rest of a tumour slide and the whole of a normal one are normal), method `slide` the label of the slide alone.
+Method `bags` sees the labels of slides and features of tiles, twice: of the network that `tiles` trained (on
+the 48 training slides, no others), and of a network of the same shape with random weights.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +56,18 @@ split: {how: table}
 final: first
 fit: {epochs: 60, batch_size: 16, lr: 0.002}
 """
+BAGS = """task: classify
+method: bags
+cohort: cohort.csv
+features: {features}
+encoder: {encoder}
+targets: {{column: label, kind: binary, classes: [normal, tumour]}}
+aggregator: {aggregator}
+split: {{how: table}}
+final: first
+fit: {{epochs: 40, patience: 15}}
+"""
+AGGREGATORS = ("abmil", "max", "mean")
 
 
 # ------------------------------------------------------------------ building
@@ -188,31 +203,77 @@ def rows_of(run: Any, name: str) -> Iterator[tuple[str, str]]:
 
 
 def measure(out: Path, folder: Path, threads: int) -> None:
-    """Train both methods and print the table."""
-    import time
+    """Train all methods and print the table."""
+    learned(out, folder, ("tiles", "tiles"), threads)
+    print("heat map against truth:", heat(out, _run(folder / "tiles")), flush=True)
+    learned(out, folder, ("slide", "slide"), threads)
+    trained = folder / "tiles" / "models" / "label"
+    for kind, model in (("trained", trained), ("random", untrained(trained, folder / "random"))):
+        start = time.perf_counter(), time.process_time()
+        encoder = embedded(out, folder / f"features-{kind}", model, threads)
+        print(f"features, {kind}: {_spent(start)}", flush=True)
+        for aggregator in AGGREGATORS:
+            name = f"bags-{kind}-{aggregator}"
+            text = BAGS.format(
+                features=(folder / f"features-{kind}").resolve(), encoder=encoder, aggregator=aggregator
+            )
+            (out / f"{name}.yaml").write_text(text)
+            learned(out, folder, (name, f"{aggregator} on {kind} features"), threads)
+
+
+def learned(out: Path, folder: Path, name: tuple[str, str], threads: int) -> None:
+    """Train one task and print what it reaches on the test slides."""
+    from dataclasses import replace
 
     from coverslip.learn import load_task
     from coverslip.learn.fit import with_device
+
+    start = time.perf_counter(), time.process_time()
+    task: Any = load_task(out / f"{name[0]}.yaml")
+    replace(task, fit=with_device(task.fit, threads=threads)).train(folder / name[0])
+    for what, figures in rows_of(_run(folder / name[0]), name[1]):
+        print(f"{what}: {figures}", flush=True)
+    print(f"{name[1]}: {_spent(start)}", flush=True)
+
+
+def embedded(out: Path, folder: Path, model: Path, threads: int) -> str:
+    """Compute features of all slides with a model folder as encoder; return what they are called."""
+    from coverslip.models.folder import ModelFolder
+    from coverslip.models.folder_encoder import encoder_name
+    from coverslip.pipeline import Execution, Recipe, run_recipe
+    from coverslip.slides import find_slides
+
+    tiles = {"mpp": 1.0, "size": 64, "quality": False}
+    stages = ["tissue", {"tiles": tiles}, {"embed": {"model": str(model), "threads": threads}}]
+    recipe = Recipe.from_dict({"name": "embed", "stages": stages}, source=str(model))
+    found = run_recipe(recipe, find_slides([str(out / "cohort.csv")]), folder, execution=Execution(workers=0))
+    if not found.ok:
+        raise SystemExit(f"features of some slides could not be made: see {folder}")
+    return encoder_name(ModelFolder.load(model))
+
+
+def untrained(model: Path, path: Path) -> Path:
+    """Save a model of the same shape with random weights."""
+    import torch
+
+    from coverslip.models.classifiers import build_classifier
+    from coverslip.models.folder import ModelFolder
+
+    card = ModelFolder.load(model).card
+    torch.manual_seed(0)
+    network = build_classifier(card.architecture, len(card.classes), card.parameters)
+    ModelFolder.save(path, network.state_dict(), card)
+    return path
+
+
+def _run(path: Path) -> Any:
     from coverslip.store import RunFolder
 
-    for name in ("tiles", "slide"):
-        task: Any = load_task(out / f"{name}.yaml")
-        from dataclasses import replace
+    return RunFolder(path)
 
-        start, used = time.perf_counter(), time.process_time()
-        task = replace(task, fit=with_device(task.fit, threads=threads))
-        task.train(
-            folder / name,
-            listen=lambda told: print(told.what, told.done, told.total, told.values, flush=True),
-        )
-        run = RunFolder(folder / name)
-        for what, figures in rows_of(run, name):
-            print(f"{what}: {figures}", flush=True)
-        if name == "tiles":
-            print("heat map against truth:", heat(out, run), flush=True)
-        print(
-            f"{name}: {time.perf_counter() - start:.0f} s, {time.process_time() - used:.0f} s CPU", flush=True
-        )
+
+def _spent(start: tuple[float, float]) -> str:
+    return f"{time.perf_counter() - start[0]:.0f} s, {time.process_time() - start[1]:.0f} s CPU"
 
 
 def main() -> None:

@@ -59,7 +59,9 @@ class Reading:
         UsageError, UnknownNameError
             With what is wrong with table, labels, splits or features.
         """
-        cohort = Cohort.read(task.cohort, labels_per="case" if task.bag == "case" else "slide", files=False)
+        columns = [target.column for target in task.wanted]
+        per = "case" if task.bag == "case" else "slide"
+        cohort = Cohort.read(task.cohort, labels=columns, labels_per=per, files=False)
         of_rows = [Wanted.of(target, cohort) for target in task.wanted]
         splits = task.split.of(cohort, task.stratify)  # type: ignore[arg-type]
         bags = BagSet.of(cohort, task.features, per=task.bag, encoder=task.encoder)

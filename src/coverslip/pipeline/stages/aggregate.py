@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.core.errors import NoTissueError, RecipeError, StoreError
+from coverslip.core.errors import NoTissueError, RecipeError
 from coverslip.models.folder import ModelFolder
+from coverslip.models.pinned import pin
 from coverslip.pipeline.stage import NOTES, chosen
 from coverslip.slides import Slide
 from coverslip.store import Features, MapStream, Prediction, RunFolder, Table
@@ -59,12 +60,7 @@ class _Model:
         if not self.model:
             raise RecipeError("the stage aggregate names no model", mend="give one: model: RUN/models/TARGET")
         found = ModelFolder.load(self.model)
-        if self.weights_digest not in (None, found.digest):
-            raise StoreError(
-                f"{self.model} has {found.digest}, but the recipe names {self.weights_digest}",
-                mend="give the model that was meant, or leave weights_digest out",
-            )
-        object.__setattr__(self, "weights_digest", found.digest)
+        pin(self, "weights_digest", found.digest, what=self.model)
         encoder = self.encoder or found.card.preprocessing.get("encoder")
         if not encoder:
             raise RecipeError(

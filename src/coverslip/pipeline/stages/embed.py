@@ -10,14 +10,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.core.errors import StoreError, UsageError
+from coverslip.core.errors import UsageError
 from coverslip.models import Encoder, encoder_card, load_encoder
+from coverslip.models.card import ModelCard
 from coverslip.models.encoder import Runtime
 from coverslip.models.network import file_digest
+from coverslip.models.pinned import pin
 from coverslip.pipeline.stage import NOTES, chosen
 from coverslip.slides import Slide
 from coverslip.store import FeatureStream, Resume
 from coverslip.tiles import Batch, Tiles, stream
+
+DEFAULT = "resnet18"
 
 Rows = tuple[NDArray[np.float16], NDArray[np.int32]]
 
@@ -32,7 +36,10 @@ class EmbedStage:
     Parameters
     ----------
     encoder
-        A name of ``coverslip models list``.
+        A name of ``coverslip models list``. With `model` it is filled in: the model's name and the begin of
+        its weights' digest.
+    model
+        Instead: a model folder that ``coverslip train`` made with method tiles; what its head sees is taken.
     weights
         A safetensors file of the encoder's network; None takes the published weights from the hub's cache.
     weights_digest
@@ -51,9 +58,10 @@ class EmbedStage:
     """
 
     name: ClassVar[str] = "embed"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
-    encoder: str = "resnet18"
+    encoder: str = DEFAULT
+    model: str | None = None
     weights: str | None = None
     weights_digest: str | None = None
     backend: Literal["torch", "torch-compile", "openvino", "onnx"] = "torch"
@@ -63,16 +71,29 @@ class EmbedStage:
     batch: int = 64
 
     def __post_init__(self) -> None:
-        self._runtime(encoder_card(self.encoder).tile_px).require_packages()
-        if self.weights is None:
+        if self.model is not None:
+            self._take_model(self.model)
             return
-        found = file_digest(self.weights)
-        if self.weights_digest not in (None, found):
-            raise StoreError(
-                f"{self.weights} has {found}, but the recipe names {self.weights_digest}",
-                mend="give the weights that were meant, or leave weights_digest out",
+        self._runtime(encoder_card(self.encoder).tile_px).require_packages()
+        if self.weights is not None:
+            pin(self, "weights_digest", file_digest(self.weights), what=str(self.weights))
+
+    def _take_model(self, path: str) -> None:
+        from coverslip.models.folder import ModelFolder
+        from coverslip.models.folder_encoder import encoder_name
+
+        if self.weights is not None:
+            raise UsageError("both model and weights are given", mend="give one: a model brings its weights")
+        found = ModelFolder.load(path)
+        self._runtime(int(found.card.tile_px or 1)).require_packages()
+        name = encoder_name(found)
+        if self.encoder not in (DEFAULT, name):
+            raise UsageError(
+                f"the features of {path} are called {name!r}, and the recipe names encoder {self.encoder!r}",
+                mend="leave encoder out: a model brings its own name",
             )
-        object.__setattr__(self, "weights_digest", found)
+        object.__setattr__(self, "encoder", name)
+        pin(self, "weights_digest", found.digest, what=path)
 
     def reads(self) -> tuple[str, ...]:
         """Return the key of the tiles."""
@@ -91,12 +112,12 @@ class EmbedStage:
             When the encoder was trained on tiles of another size or mpp.
         """
         tiles: Tiles = chosen(inputs, "tiles")
-        card, key = encoder_card(self.encoder), self.writes()[0]
+        card, key = self._card(), self.writes()[0]
         card.check_tiles(tiles.spec.size, tiles.mpp)
         start = inputs.get("resume", Resume()).rows(key)
         notes: list[str] = []
         features = FeatureStream(
-            self.encoder,
+            card.id,
             self._rows(slide, tiles.take(np.arange(start, len(tiles))), notes),
             d=card.dim,
             n=len(tiles),
@@ -106,6 +127,21 @@ class EmbedStage:
             mpp=tiles.mpp,
         )
         return {key: features, NOTES: notes}
+
+    def _card(self) -> ModelCard:
+        return encoder_card(self.encoder) if self.model is None else self._from_model(self.model)[0]
+
+    def _loaded(self, runtime: Runtime) -> Encoder:
+        if self.model is None:
+            return load_encoder(self.encoder, weights=self.weights, runtime=runtime)
+        return Encoder(*self._from_model(self.model), runtime)
+
+    @staticmethod
+    def _from_model(path: str) -> tuple[ModelCard, Any]:
+        from coverslip.models.folder import ModelFolder
+        from coverslip.models.folder_encoder import folder_encoder
+
+        return folder_encoder(ModelFolder.load(path))
 
     def _runtime(self, size: int) -> Runtime:
         return Runtime(
@@ -120,7 +156,7 @@ class EmbedStage:
     def _rows(self, slide: Slide, tiles: Tiles, notes: list[str]) -> Iterator[Rows]:
         if not len(tiles):
             return
-        encoder = load_encoder(self.encoder, weights=self.weights, runtime=self._runtime(tiles.spec.size))
+        encoder = self._loaded(self._runtime(tiles.spec.size))
         unread = 0
         for batch, values in encoded(encoder, stream(slide, tiles, batch_size=self.batch, threads=1)):
             unread += int(batch.missing.sum())
