@@ -61,9 +61,9 @@ def test_the_map_shows_where(trained: Path) -> None:
     found = run.get("s1", "maps/label")
     tiles, table = run.get("s1", "tiles"), run.get("s1", "predictions/label")
     assert len(table) == len(tiles)
-    best = int(np.argmax(table["p_tumour"]))
+    best = int(np.argmax(table["probability_tumour"]))
     x, y = ((tiles.xy[best] + tiles.side_px / 2) / found.downsample).astype(int).tolist()
-    assert found.window(x, y, (1, 1))[1, 0, 0] == pytest.approx(table["p_tumour"][best], abs=0.01)
+    assert found.window(x, y, (1, 1))[1, 0, 0] == pytest.approx(table["probability_tumour"][best], abs=0.01)
     assert run.provenance("s1", "maps/label").stage == "train"
 
 

@@ -84,6 +84,23 @@ def test_another_task_is_refused_in_the_same_run(trained: Path, tmp_path: Path) 
     assert (result.exit_code, "another task" in result.stderr) == (2, True)
 
 
+def test_a_tile_set_from_scratch_keeps_all_folds_as_a_committee_and_holds_nothing_back_in_vain(
+    trained: Path, task_file
+) -> None:
+    from coverslip.learn.classify.tile_set import TileSet
+
+    card = ModelFolder.load(trained / "run/models/label").card
+    assert card.parameters["members"] == 2
+    split = {"how": "folds", "folds": 2, "look": False}
+    cohort = str(trained / "tiles.csv")
+    idle = load_task(task_file(cohort=cohort, **(VALUES | {"split": split})))
+    assert all(len(fold.val) == 0 for fold in TileSet.read(idle).splits.folds)
+    early = load_task(task_file(cohort=cohort, **(VALUES | {"split": split, "fit": {"patience": 3}})))
+    assert all(len(fold.val) for fold in TileSet.read(early).splits.folds)
+    transfer = {"network": {"name": "resnet18", "transfer": "frozen"}}
+    assert load_task(task_file(cohort=cohort, **(VALUES | transfer))).kept == "refit"
+
+
 def test_predicts_plain_pictures(trained: Path, tmp_path: Path) -> None:
     model, out = trained / "run" / "models" / "label", tmp_path / "out.csv"
     result = coverslip("predict", model, trained / "tiles", "-o", out)
@@ -186,10 +203,13 @@ def test_transfer_learns_only_what_it_should(trained: Path, task_file, tmp_path:
         "fit": VALUES["fit"] | {"epochs": 1},
     }
     task = load_task(task_file(cohort=str(trained / "tiles.csv"), **changed))
-    assert task.plan().values["learned"] == 2 * 16 + 2
+    assert task.plan().values["learned"] == 2 * (2 * 16) + 2
     task.train(tmp_path / "run")
     after = ModelFolder.load(tmp_path / "run/models/label").state()
-    for name, value in start.state().items():
+    first = "members.0."  # of a committee, where the first member's weights begin
+    members = {n.removeprefix(first): v for n, v in start.state().items() if n.startswith(first)}
+    assert members.keys() == after.keys()
+    for name, value in members.items():
         same = bool((after[name] == value).all())
         assert same == (not name.startswith("head.")), name
 

@@ -38,8 +38,8 @@ def room(slide_path: Path, tmp_path: Path, database: Database) -> Iterator[TestC
     run.set_info({"slides": [{"id": "a slide", "path": str(slide_path), "mpp": None}]}, made)
     told = {
         "slide": np.array(["other", "a slide"], object),
-        "p_tumour": np.array([0.1, 0.8], np.float32),
-        "p_benign": np.array([0.9, 0.2], np.float32),
+        "probability_tumour": np.array([0.1, 0.8], np.float32),
+        "probability_benign": np.array([0.9, 0.2], np.float32),
     }
     run.put(None, "predictions/diagnosis", Prediction(told), provenance=made)
     app = make_app(Site(Library.of([str(run.path)]), database, AnyoneDoor(), hosts=None))

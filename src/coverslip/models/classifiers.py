@@ -91,7 +91,7 @@ def load_pretrained(network: torch.nn.Module, architecture: str, weights: str) -
     ----------
     weights
         ``"imagenet"`` takes timm's own from the hub's cache (or fetches them); else a safetensors file, of a
-        state or of a model folder.
+        state or of a model folder. Of a committee they are its first member's.
 
     Raises
     ------
@@ -182,9 +182,14 @@ def _file(path: Path) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise StoreError(f"there are no weights at {file}", mend="check the path")
     try:
-        return {name.removeprefix("network."): value for name, value in load_file(file).items()}
+        state = {name.removeprefix("network."): value for name, value in load_file(file).items()}
     except (SafetensorError, OSError) as error:
         raise StoreError(f"{file} cannot be read as safetensors: {error}", mend="copy it anew") from error
+    from coverslip.models.committee import MEMBER
+
+    first = MEMBER.format(0)
+    member = {name.removeprefix(first): value for name, value in state.items() if name.startswith(first)}
+    return member or state
 
 
 def _refused(architecture: str, error: Exception) -> UsageError:

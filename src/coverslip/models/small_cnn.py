@@ -14,6 +14,9 @@ from torch import nn
 
 from coverslip.core.errors import UsageError
 
+EPSILON = 1e-5
+"""Added to a variance, so that its root has a slope at 0."""
+
 
 class Residual(nn.Module):
     """Two 3 × 3 convolutions beside the identity; the whole branch is dropped at random while training.
@@ -60,6 +63,9 @@ class SmallCNN(nn.Module):
         Of the pooled features.
     drop_path
         Chance that the last block's branch is left out, growing from 0 at the first.
+    spread
+        Whether the head sees, beside each channel's mean over the picture, its standard deviation: texture is
+        as much how a pattern varies as how much of it there is.
 
     Raises
     ------
@@ -80,6 +86,7 @@ class SmallCNN(nn.Module):
         depths: tuple[int, ...] = (1, 1, 1, 1),
         dropout: float = 0.2,
         drop_path: float = 0.1,
+        spread: bool = True,
     ) -> None:
         super().__init__()
         if classes < 1 or width < 1 or not depths or min(depths) < 0 or not 0 <= drop_path < 1:
@@ -96,11 +103,17 @@ class SmallCNN(nn.Module):
             channels = wider
         self.stages = nn.Sequential(*stages)
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(channels, classes)
+        self.head = nn.Linear(channels * (2 if spread else 1), classes)
+        self._spread = spread
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Map (n, 3, h, w) to pooled features (n, d)."""
-        return self.stages(self.stem(x)).mean(dim=(2, 3))
+        found = self.stages(self.stem(x)).float()
+        mean = found.mean(dim=(2, 3))
+        if not self._spread:
+            return mean
+        variance = (found - mean[:, :, None, None]).square().mean(dim=(2, 3))
+        return torch.cat([mean, (variance + EPSILON).sqrt()], dim=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map (n, 3, h, w) to scores (n, classes)."""

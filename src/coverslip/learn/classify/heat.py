@@ -58,12 +58,12 @@ def heat_map(slide: Slide, tiles: Tiles, chances: NDArray[np.float32], classes: 
 def tile_table(
     tiles: Tiles, chances: NDArray[np.float32], classes: Sequence[str], slide: NDArray[np.float64]
 ) -> Prediction:
-    """Return a row per tile: ``label`` (-1 unread), ``p_<class>``; the slide's probabilities in the notes."""
+    """Return a row per tile: ``label`` (-1 unread), ``probability_<class>``; notes: of the slide."""
     known = np.isfinite(chances).all(axis=1)
     label = np.where(known, np.nan_to_num(chances).argmax(axis=1), -1).astype(np.int32)
     columns: dict[str, NDArray[Any]] = {
         "tile": np.arange(len(tiles), dtype=np.int32),
         "label": label,
-        **{f"p_{name}": chances[:, place] for place, name in enumerate(classes)},
+        **{f"probability_{name}": chances[:, place] for place, name in enumerate(classes)},
     }
     return Prediction(columns, {"names": list(classes), "slide": [float(v) for v in slide]})

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.cohort import Cohort, Rows, Splits, Target, check_leakage
+from coverslip.cohort import Cohort, Splits, check_leakage
 from coverslip.cohort.table import refuse
-from coverslip.core import as_mpp
-from coverslip.core.errors import CoverslipError, UsageError
-from coverslip.learn.classify.augment import AugmentSpec
-from coverslip.learn.classify.learner import Learner, scale_of
-from coverslip.learn.classify.module import LossSpec
-from coverslip.learn.classify.specs import NetworkSpec, SplitBy, codes_of, target_of
+from coverslip.core.errors import CoverslipError
+from coverslip.learn.classify.picture_task import PictureTask
+from coverslip.learn.classify.specs import codes_of
 from coverslip.learn.classify.tile_set import TileSet
-from coverslip.learn.classify.tiles import TilesTask
 from coverslip.learn.fit import FitSpec
 from coverslip.learn.task import Plan, Trained
 from coverslip.learn.told import Listen, silent
-from coverslip.models.folder import FolderCard
 from coverslip.models.shrink import check_fit, shrunk_slide
 from coverslip.slides import open_slide
 
@@ -32,54 +26,34 @@ FIT = FitSpec(epochs=60, batch_size=16, lr=1e-3, ema=0.98)
 
 
 @dataclass(frozen=True, kw_only=True)
-class SlideTask:
+class SlideTask(PictureTask):
     """Learn the class of slides from one small picture of each.
 
     Parameters
     ----------
     cohort
         A table of slides.
-    target
-        The column to predict, or ``{column, kind, classes}``.
     size
         Side of the picture in pixels; a slide is fitted into it, padded with white, never skewed.
     mpp
         Microns per pixel of the picture, the same for all slides, which then must fit into it; None fits each
         slide's longer side.
-    labels_per
-        Whether labels describe a ``case`` (all its slides agree) or a ``slide``.
-    views, network, loss, augment, fit, split, final, stain, licence
-        As of `coverslip.learn.classify.tiles.TilesTask`.
+
+    Notes
+    -----
+    The other parameters are those of `PictureTask`.
     """
 
     key: ClassVar[str] = "classify/slide"
 
-    cohort: Path
-    target: str | Target
     size: int = 512
-    mpp: float | None = None
-    labels_per: Literal["case", "slide"] = "case"
     views: Literal[1, 2, 4, 8] | None = 8
-    network: NetworkSpec = field(default_factory=NetworkSpec)
-    loss: LossSpec = field(default_factory=LossSpec)
-    augment: AugmentSpec = field(default_factory=AugmentSpec)
     fit: FitSpec = FIT
-    split: SplitBy = field(default_factory=SplitBy)
-    final: Literal["refit", "committee", "first"] = "refit"
-    stain: str | None = None
-    licence: str | None = None
 
-    def __post_init__(self) -> None:
-        if not 16 <= self.size <= 4096:
-            raise UsageError(f"size {self.size} cannot be: expected 16 to 4096 pixels")
-        if self.mpp is not None:
-            as_mpp(self.mpp)
-        target_of(self.target)
-
-    @cached_property
-    def classes_of(self) -> Target:
-        """The target."""
-        return target_of(self.target)
+    @property
+    def of_tile_set(self) -> bool:
+        """False: a slide each."""
+        return False
 
     def plan(self) -> Plan:
         """See `coverslip.learn.Task.plan`."""
@@ -90,27 +64,6 @@ class SlideTask:
         read = ShrunkSlides.of(self)
         read.plan()
         return read.train(run, listen=listen)
-
-    def learner(self, classes: tuple[str, ...], cohort: Rows) -> Learner:
-        """Return what learns, and the card of what it makes."""
-        card = FolderCard(
-            id=self.classes_of.column,
-            task=self.key,
-            architecture=self.network.name,
-            parameters=self.network.parameters,
-            classes=classes,
-            mpp=self.mpp,
-            tile_px=self.size,
-            stain=self.stain,
-            licence=self.licence,
-            preprocessing={"views": self.views or 1, "resize": "fit", "precision": self.fit.precision},
-            trained_on={"cohort": Path(cohort.name).name, "digest": cohort.digest, "rows": len(cohort)},
-            **scale_of(self.network.name),
-        )
-        return Learner(network=self.network, loss=self.loss, augment=self.augment, fit=self.fit, card=card)
-
-    facts = TilesTask.facts
-    refit = TilesTask.refit
 
 
 @dataclass(frozen=True, eq=False)

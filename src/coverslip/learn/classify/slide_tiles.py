@@ -248,7 +248,7 @@ class SlideTiles:
         key, mark = f"predictions/{name}", self._provenance(made, f"fold {number}")
         if run.fingerprint(source.id, key) == mark.fingerprint and run.has(source.id, f"maps/{name}"):
             kept = run.get(source.id, key)
-            chances = np.stack([kept.columns[f"p_{c}"] for c in self.classes], axis=1)
+            chances = np.stack([kept.columns[f"probability_{c}"] for c in self.classes], axis=1)
             return chances, np.array(kept.notes["slide"])
         with open_slide(source.path, mpp=source.mpp) as slide:
             batches = stream(slide, tiles, batch_size=BATCH, threads=self.task.fit.threads)
@@ -286,11 +286,12 @@ class SlideTiles:
         """Keep one model: learned anew from all slides, or the first fold's."""
         measured = {"test": metrics, "of": "the folds' models on slides that did not train them"}
         first = ModelFolder.load(models / "fold0")
-        alone = self.task.final == "committee" and len(self.splits.folds) == 1
-        if self.task.final == "first" or alone or self.task.votes.rule in LEARNED:
+        final = self.task.kept
+        alone = final == "committee" and len(self.splits.folds) == 1
+        if final == "first" or alone or self.task.votes.rule in LEARNED:
             ModelFolder.save(models, first.state(), replace(first.card, metrics=measured))
             return
-        if self.task.final == "committee":
+        if final == "committee":
             committee(models, len(self.splits.folds), {"metrics": measured})
             return
         refit = self.task.refit(self.learner, models, len(self.splits.folds))

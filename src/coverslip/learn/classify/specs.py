@@ -11,6 +11,9 @@ from coverslip.cohort import Rows, Splits, SplitSpec, Target, given, holdout, sp
 from coverslip.core.errors import UsageError
 from coverslip.models.classifiers import MEMBERS, SMALL, Transfer
 
+HELD = 0.2
+"""Share of the rows that do not test, held back to choose the epoch."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSpec:
@@ -67,7 +70,9 @@ class SplitBy:
     test
         Share of the test part of ``holdout``.
     val
-        Share of the rest that is held back to stop and to choose; no test row is ever looked at for that.
+        Share of the rest that is held back to stop and to choose; no test row is ever looked at for that. By
+        default 0.2; 0 of a tile set that trains all its epochs (no `FitSpec.patience`), where nothing is
+        chosen.
     group
         Column whose values are never cut, e.g. ``site``.
     repeats
@@ -83,7 +88,7 @@ class SplitBy:
     how: Literal["folds", "holdout", "table"] = "folds"
     folds: int = 5
     test: float = 0.2
-    val: float = 0.2
+    val: float | None = None
     group: str | None = None
     repeats: int = 1
     seed: int = 0
@@ -100,14 +105,15 @@ class SplitBy:
         """
         if self.how == "table":
             return given(cohort)
+        val = HELD if self.val is None else self.val
         if self.how == "holdout":
             options: dict[str, Any] = {"group": self.group, "seed": self.seed}
-            return holdout(cohort, test=self.test, val=self.val, stratify=target, **options)
+            return holdout(cohort, test=self.test, val=val, stratify=target, **options)
         spec = SplitSpec(
             folds=self.folds,
             stratify=target,
             group=self.group,
-            val=self.val,
+            val=val,
             seed=self.seed,
             repeats=self.repeats,
         )

@@ -49,7 +49,7 @@ class TileSet:
         """
         cohort = TileCohort.read(task.cohort)
         classes, codes = codes_of(cohort, task.classes_of)
-        splits = task.split.of(cohort, task.classes_of)
+        splits = task.split_of_set.of(cohort, task.classes_of)
         learner = task.learner(classes, cohort)
         return cls(task, cohort, task.classes_of, classes, codes, splits, learner)
 
@@ -143,10 +143,11 @@ class TileSet:
         """Keep one model: learned anew from all rows, or the first fold's."""
         measured = {"metrics": {"test": metrics, "of": "the folds' models on rows that did not train them"}}
         count = len(self.splits.folds)
-        if self.task.final == "first" or (self.task.final == "committee" and count == 1):
+        final = self.task.kept
+        if final == "first" or (final == "committee" and count == 1):
             _copied(models / "fold0", models, measured)
             return
-        if self.task.final == "committee":
+        if final == "committee":
             committee(models, count, measured)
             return
         everyone = np.arange(len(self.cohort))

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.core.errors import RecipeError, StoreError, UsageError
+from coverslip.core.errors import RecipeError, UsageError
 from coverslip.learn.classify.heat import heat_map, tile_table
 from coverslip.models.folder import ModelFolder
+from coverslip.models.pinned import pin
 from coverslip.models.slide_classifier import SlideClassifier
 from coverslip.pipeline.stage import NOTES, chosen
 from coverslip.slides import Slide
@@ -42,7 +43,7 @@ class ClassifyStage:
     """
 
     name: ClassVar[str] = "classify"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     model: str = ""
     digest: str | None = None
@@ -53,13 +54,7 @@ class ClassifyStage:
     def __post_init__(self) -> None:
         if not self.model:
             return
-        found = _model(self.model, "classify/tiles").digest
-        if self.digest not in (None, found):
-            raise StoreError(
-                f"{self.model} has {found}, but the recipe names {self.digest}",
-                mend="give the model that was meant, or leave digest out",
-            )
-        object.__setattr__(self, "digest", found)
+        pin(self, "digest", _model(self.model, "classify/tiles").digest, what=self.model)
 
     def reads(self) -> tuple[str, ...]:
         """Return the key of the tiles."""
@@ -112,7 +107,7 @@ class ClassifySlideStage:
     """
 
     name: ClassVar[str] = "classify-slide"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     model: str = ""
     digest: str | None = None
@@ -122,10 +117,7 @@ class ClassifySlideStage:
     def __post_init__(self) -> None:
         if not self.model:
             return
-        found = _model(self.model, "classify/slide").digest
-        if self.digest not in (None, found):
-            raise StoreError(f"{self.model} has {found}, but the recipe names {self.digest}")
-        object.__setattr__(self, "digest", found)
+        pin(self, "digest", _model(self.model, "classify/slide").digest, what=self.model)
 
     def reads(self) -> tuple[str, ...]:
         """Return nothing: it looks at the slide alone."""
@@ -146,7 +138,7 @@ class ClassifySlideStage:
         picture = shrunk_slide(slide, classifier.side, model.card.mpp)
         chances = classifier.probabilities(picture[None])
         columns: dict[str, NDArray[Any]] = {"label": chances.argmax(axis=1).astype(np.int32)}
-        columns |= {f"p_{name}": chances[:, i] for i, name in enumerate(classifier.classes)}
+        columns |= {f"probability_{name}": chances[:, i] for i, name in enumerate(classifier.classes)}
         notes = {"names": list(classifier.classes), "slide": chances[0].astype(float).tolist()}
         return {self.writes()[0]: Prediction(columns, notes)}
 
