@@ -33,6 +33,16 @@ def test_an_encoder_of_timm() -> None:
     assert network(torch.rand(1, 3, 32, 32)).shape == (1, 2, 32, 32)
 
 
+def test_the_tiny_encoder_has_half_the_weights_of_the_small_one() -> None:
+    def weights(encoder: str) -> int:
+        network = build_segmenter(SegmenterSpec(classes=TWO, encoder=encoder))
+        return sum(parameter.numel() for parameter in network.encoder.parameters())
+
+    assert 0.3 < weights("tiny") / weights("small") < 0.6
+    with pytest.raises(UsageError, match="the tiny encoder has no published weights"):
+        build_segmenter(SegmenterSpec(classes=TWO, encoder="tiny"), pretrained=True)
+
+
 def test_what_cannot_be_built_is_refused_by_name() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'unet'"):
         SegmenterSpec(classes=TWO, architecture="unett")

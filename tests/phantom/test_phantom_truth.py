@@ -155,6 +155,25 @@ def test_instance_masks_are_cut_from_one_picture(clean, x, y, w, h):
     assert np.array_equal(nuclei[labels[shown] - 1], wide[cut[shown] - 1])
 
 
+@pytest.mark.parametrize("stain", ["he", "ihc"])
+def test_of_two_nuclei_that_overlap_the_darker_is_shown(stain):
+    levels = (0.4, 0.3, 0.3) if stain == "ihc" else None
+    phantom = make(PhantomSpec(700, 600, tissue_share=0.7, tumour_share=0.9, stain=stain, levels=levels), 3)
+    labels, nuclei = phantom.instance_mask(Box(0, 0, 700, 600))
+    dark = phantom.painter.darkness(nuclei)
+    masks = phantom.scene.sprites.masks
+    shared = 0
+    for row in range(len(nuclei)):
+        mask = masks[nuclei["sprite"][row]]
+        half = mask.shape[0] // 2
+        y, x = np.nonzero(mask) + np.floor([nuclei["y"][row], nuclei["x"][row]]).astype(int)[:, None] - half
+        on = (y >= 0) & (x >= 0) & (y < 600) & (x < 700)
+        shown = labels[y[on], x[on]] - 1
+        assert (dark[shown] >= dark[row]).all()
+        shared += int((shown != row).sum())
+    assert shared > 200  # there are overlaps to speak of
+
+
 def test_outlines_masks_and_axes_agree(clean):
     x, y = (int(v) for v in clean.truth.tumour.representative_point().coords[0])
     box = Box(x - 200, y - 200, 400, 400)

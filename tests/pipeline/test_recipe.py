@@ -63,6 +63,22 @@ WRONG = {
 }
 
 
+def test_another_model_brings_its_own_digest(tmp_path: Path) -> None:
+    """What was filled in for the first model is not held against the second."""
+    first = Recipe.load("ki67")
+    nuclei = next(stage for stage in first.stages if stage.name == "nuclei")
+    second = first.with_parameters({"nuclei.model": "phantom-nuclei"})
+    other = next(stage for stage in second.stages if stage.name == "nuclei")
+    assert nuclei.weights_digest != other.weights_digest
+    assert recipe(tmp_path, second.to_yaml()) == second
+    # a digest that is given is held against the model, and stays when other things change
+    with pytest.raises(RecipeError, match="but the recipe names sha256:00"):
+        first.with_parameters({"nuclei.model": "phantom-nuclei", "nuclei.weights_digest": "sha256:00"})
+    assert (
+        second.with_parameters({"nuclei.precision": "f32"}).stages[3].weights_digest == other.weights_digest
+    )
+
+
 @pytest.mark.parametrize(("text", "said"), WRONG.items(), ids=range(len(WRONG)))
 def test_what_cannot_run_is_refused(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(RecipeError, match=said):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 WEIGHTS, CARD = "weights.safetensors", "card.json"
 TYPE, VERSION = "coverslip model", 1
+
+SHIPPED = {f"phantom-{name}": Path(__file__).parent / "phantoms" / name for name in ("nuclei", "tissue")}
+"""Models that ship with Coverslip, by the name that stands for their folder: they serve phantoms only."""
+
 PICKLED = (".pt", ".pth", ".ckpt", ".pkl", ".bin")
 
 
@@ -122,7 +127,7 @@ class ModelFolder:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
-        """Open a model folder and check that its weights are those of its card.
+        """Open a model folder, or one of `SHIPPED` by name, and check that its weights are those of its card.
 
         Raises
         ------
@@ -131,7 +136,7 @@ class ModelFolder:
         UsageError
             When there are pickled weights instead.
         """
-        folder = Path(path)
+        folder = located(path)
         card = _card(folder)
         weights = folder / WEIGHTS
         if not weights.is_file():
@@ -200,6 +205,11 @@ class ModelFolder:
         return network.eval().requires_grad_(False)
 
 
+def located(name_or_path: str | os.PathLike[str]) -> Path:
+    """Return the folder of a model that ships with Coverslip, by name, or the path itself."""
+    return SHIPPED.get(os.fspath(name_or_path), Path(name_or_path))
+
+
 def is_model_folder(path: str | os.PathLike[str]) -> bool:
     """Say whether `path` is a folder with a card, or with weights that lost theirs."""
     folder = Path(path)
@@ -213,8 +223,11 @@ def _card(folder: Path) -> FolderCard:
     except (FileNotFoundError, NotADirectoryError) as error:
         if folder.is_file() and folder.suffix in PICKLED:
             raise _pickled(folder) from error
+        near = difflib.get_close_matches(str(folder), SHIPPED, n=1)
+        hint = f"did you mean {near[0]!r}, or " if near else ""
         raise StoreError(
-            f"{folder} holds no model: {CARD} is missing", mend="give a folder that coverslip train wrote"
+            f"{folder} holds no model: {CARD} is missing",
+            mend=f"{hint}give a folder that coverslip train wrote",
         ) from error
     except (OSError, ValueError) as error:
         raise StoreError(f"{file} cannot be read: {error}", mend="copy the model folder anew") from error

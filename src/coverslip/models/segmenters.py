@@ -30,8 +30,10 @@ ARCHITECTURES: dict[str, str] = {
 DECODERS = frozenset({"unet", "unet++", "attention-unet"})
 """Those whose decoder has a width per stage, which follows the encoder's."""
 
-SMALL = "small"
-"""Name of our own encoder, for training from scratch."""
+OWN = ("small", "tiny")
+"""Names of our own encoders, for training from scratch."""
+
+SMALL = OWN[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class SegmenterSpec:
     architecture
         A name of `ARCHITECTURES`.
     encoder
-        ``"small"`` for our own, else a name of timm.
+        ``"small"`` or ``"tiny"`` for our own, else a name of timm.
     depth
         How often the encoder halves the picture; sides of tiles are multiples of ``2 ** depth``.
     width
@@ -138,17 +140,17 @@ def _ours(place: str) -> Any:
 
 
 def _encoder_name(spec: SegmenterSpec, *, pretrained: bool) -> str:
-    if spec.encoder == SMALL:
+    if spec.encoder in OWN:
         from coverslip.models.segmenters_encoder import register
 
         if pretrained:
             raise UsageError(
-                "the small encoder has no published weights",
+                f"the {spec.encoder} encoder has no published weights",
                 mend="train it from scratch (pretrained: false), or name an encoder of timm, e.g. resnet34",
             )
-        return register()
+        return register(spec.encoder)
     import timm
 
     if not timm.is_model(spec.encoder.partition(".")[0]):
-        raise unknown("encoder", spec.encoder, [SMALL, *timm.list_models()])
+        raise unknown("encoder", spec.encoder, [*OWN, *timm.list_models()])
     return f"tu-{spec.encoder}"

@@ -17,6 +17,9 @@ from torch import nn
 WIDTHS = (24, 40, 64, 96, 144, 192)
 """Channels at strides 1, 2, 4, 8, 16 and 32."""
 
+SIZES = {"small": WIDTHS, "tiny": (16, 24, 40, 64, 96, 128)}
+"""Name of an encoder → its channels. The tiny one has half the weights."""
+
 
 class Residual(nn.Module):
     """Two convolutions around which the input goes as well (He et al., CVPR 2016)."""
@@ -81,11 +84,15 @@ class SmallEncoder(nn.Module, EncoderMixin):
         return features
 
 
-def register() -> str:
-    """Make the encoder known to segmentation-models-pytorch; return its name there."""
+def register(size: str = "small") -> str:
+    """Make an encoder of `SIZES` known to segmentation-models-pytorch; return its name there."""
     from segmentation_models_pytorch.encoders import encoders
 
-    name = "coverslip-small"
-    entry: dict[str, Any] = {"encoder": SmallEncoder, "pretrained_settings": {}, "params": {}}
+    name = f"coverslip-{size}"
+    entry: dict[str, Any] = {
+        "encoder": SmallEncoder,
+        "pretrained_settings": {},
+        "params": {"widths": SIZES[size]},
+    }
     encoders.setdefault(name, entry)
     return name

@@ -244,6 +244,15 @@ class Painter:
         brown = layers[1].astype(np.float32) * np.float32(0.95 / UNIT) if ihc else np.zeros_like(blue)
         return blue, brown
 
+    def darkness(self, nuclei: NDArray[np.void]) -> NDArray[np.float64]:
+        """Return how much stain nuclei hold on average: where two overlap, the darker is seen."""
+        spec = self.scene.spec
+        means = self.scene.sprites.means[nuclei["sprite"]]
+        if spec.stain != "ihc" or spec.marker == "membrane":
+            return np.asarray(means)
+        brown = 0.95 * means if spec.levels is None else np.array(DAB)[nuclei["level"]]
+        return np.where(nuclei["positive"], brown, 0.6 * means)
+
     def _levelled(self, rect: Rect, found: NDArray[np.void]) -> tuple[Plane, Plane]:
         """Return haematoxylin and DAB of nuclei that are weakly, moderately or strongly positive."""
         sprites, membrane = self.scene.sprites, self.scene.spec.marker == "membrane"

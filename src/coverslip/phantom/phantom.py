@@ -169,7 +169,7 @@ class Phantom:
             Array (h, w): 0 for none, else 1 + row of `nuclei`.
         nuclei
             The nuclei that reach into the box, as a `coverslip.phantom.NUCLEUS` array. Where two overlap, the
-            later hides the earlier.
+            darker hides the paler, as it does on the slide.
 
         Raises
         ------
@@ -182,8 +182,9 @@ class Phantom:
         nuclei = self.painter.nuclei_near(rect, self.scene.sprites.reach)
         labels = np.zeros((rect.height, rect.width), np.int32)
         masks = self.scene.sprites.masks
-        for number, nucleus in enumerate(nuclei, start=1):
-            _label(labels, masks[nucleus["sprite"]], number, nucleus["x"] - rect.x, nucleus["y"] - rect.y)
+        for row in np.argsort(self.painter.darkness(nuclei), kind="stable").tolist():
+            nucleus = nuclei[row]
+            _label(labels, masks[nucleus["sprite"]], row + 1, nucleus["x"] - rect.x, nucleus["y"] - rect.y)
         return labels, nuclei
 
 

@@ -209,11 +209,18 @@ def _entry(stage: Stage) -> dict[str, Any]:
     return {stage.name: parameters_of(stage)}
 
 
+NAMING_A_FILE = {"model", "target", "weights", "encoder"}
+"""Parameters of stages whose digest stands in a parameter beside them."""
+
+
 def _changed(stage: Stage, values: Mapping[str, Any]) -> Stage:
     if not values:
         return stage
     inner = core_of(stage)
-    settings = parameters_of(inner) | dict(values)
+    # a digest that was filled in belongs to the file that another now stands for
+    kept = {name: value for name, value in parameters_of(inner).items() if not name.endswith("_digest")}
+    pinned = {} if NAMING_A_FILE & set(values) else parameters_of(inner)
+    settings = kept | pinned | dict(values)
     made: Stage = build(type(inner), settings, where=f"stage {stage.name}")
     return dataclasses.replace(stage, stage=made) if isinstance(stage, Step) else made
 

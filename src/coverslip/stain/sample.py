@@ -58,7 +58,7 @@ def stained_pixels(pixels: NDArray[np.uint8], background: Background) -> NDArray
     od = to_od(flat, background)
     keep = np.flatnonzero((od.mean(axis=1) > FAINT) & (od.min(axis=1) < BLACK))
     red, green, blue = od[keep].T
-    if len(keep) >= ENOUGH and _brown(red, green, blue).mean() > BROWN:
+    if len(keep) >= ENOUGH and brown(red, green, blue).mean() > BROWN:
         raise StainError(
             f"over {BROWN:.0%} of the stained pixels absorb blue more than green: that is brown, not eosin",
             mend="for immunohistochemistry use RUIFROK_JOHNSTON['H-DAB']",
@@ -75,7 +75,7 @@ def stained_pixels(pixels: NDArray[np.uint8], background: Background) -> NDArray
     return np.asarray(flat[keep])
 
 
-def _brown(
+def brown(
     red: NDArray[np.float32], green: NDArray[np.float32], blue: NDArray[np.float32]
 ) -> NDArray[np.bool_]:
     """Say which densities are brown (DAB, also over blue): blue most, red least, neither faint nor black."""

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.core.errors import StainError
 from coverslip.measure import Nuclei, detect_nuclei
 from coverslip.pipeline.stage import NOTES, RESUME, chosen
+from coverslip.pipeline.stages.stain import require_haematoxylin
 from coverslip.slides import Slide
 from coverslip.stain import RUIFROK_JOHNSTON, StainMatrix, recombine, separate
 from coverslip.store import ObjectStream, ObjectTable, Resume
@@ -27,9 +27,6 @@ BATCH = 8
 
 TABLE = ("area_um2", "major_um", "minor_um", "eccentricity", "solidity", "circularity")
 """Measurements of `coverslip.measure.shapes` that are kept."""
-
-LEAST_STRENGTH = 0.12
-"""Haematoxylin (decades, 99th percentile) under which a slide is taken to have none."""
 
 
 @dataclass(frozen=True)
@@ -129,17 +126,6 @@ class ClassicalNucleiStage:
         for centre in (x, y):
             kept &= (centre >= margin) & (centre < margin + size)
         return np.asarray(kept)
-
-
-def require_haematoxylin(slide: Slide, stains: StainMatrix) -> None:
-    """Refuse a slide without a nuclear stain; raises `StainError`."""
-    strength = stains.max_concentrations[0]
-    if stains.names[0] != "haematoxylin" or strength < LEAST_STRENGTH:
-        raise StainError(
-            f"{slide.path} shows no haematoxylin: {stains.names[0]} has a strength of {strength:.2f}, "
-            f"expected at least {LEAST_STRENGTH} decades",
-            mend="nuclei without counterstain cannot be counted: leave the slide out, or check stain.method",
-        )
 
 
 def amount_names(stains: StainMatrix) -> tuple[str, ...]:

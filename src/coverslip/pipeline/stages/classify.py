@@ -15,6 +15,7 @@ from coverslip.models.folder import ModelFolder
 from coverslip.models.pinned import pin
 from coverslip.models.slide_classifier import SlideClassifier
 from coverslip.pipeline.stage import NOTES, chosen
+from coverslip.pipeline.stages.stain import require_stain_of
 from coverslip.slides import Slide
 from coverslip.store import Prediction, RunFolder
 from coverslip.tiles import Tiles, stream
@@ -72,10 +73,13 @@ class ClassifyStage:
         ------
         UsageError
             When the tiles are not of the size and mpp that the model was trained on; when none can be read.
+        StainError
+            When the slide shows another stain than the model's card names.
         """
         model = _required(self.model)
         tiles: Tiles = chosen(inputs, "tiles")
         _check_tiles(model, tiles)
+        require_stain_of(model.card.id, model.card.stain, slide, tiles)
         judge = SlideClassifier.load(model, **_where(model, self.device, self.threads))
         batches = stream(slide, tiles, batch_size=self.batch, threads=1)
         seen = judge.judge(batches, len(tiles))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coverslip.core.errors import StainError, UsageError
 from coverslip.measure.interval import share_interval
 from coverslip.pipeline.stage import chosen
-from coverslip.pipeline.stages.classical import require_haematoxylin
+from coverslip.pipeline.stages.stain import require_haematoxylin
 from coverslip.slides import Slide
 from coverslip.stain import StainMatrix
 from coverslip.store import Objects, ObjectTable, Table
@@ -38,7 +38,7 @@ class PositivityStage:
     """
 
     name: ClassVar[str] = "positivity"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     of: str = "nuclei"
     thresholds: tuple[float, float, float] = (0.2, 0.4, 0.6)
@@ -71,7 +71,8 @@ class PositivityStage:
         nuclei = in_memory(chosen(inputs, f"objects/{self.of}"))
         if "dab_mean" not in nuclei.measurements:
             raise StainError(
-                f"{self.of!r} did not measure the nuclei's DAB", mend="find them with stage classical-nuclei"
+                f"{self.of!r} did not measure the nuclei's DAB",
+                mend="measure them first (stage measure), or find them with stage classical-nuclei",
             )
         levels = np.searchsorted(self.thresholds, nuclei["dab_mean"], side="right").astype(np.int32)
         made = relabelled(nuclei, levels, LEVELS)
@@ -92,7 +93,7 @@ def score(levels: NDArray[np.integer[Any]]) -> Table:
     positive = int(counts[1:].sum())
     share = share_interval(positive, total)
     row = {"nuclei": total, "positive": positive, "positive_share": share.value}
-    row |= {"share_low": share.low, "share_high": share.high}
+    row |= {"positive_share_low": share.low, "positive_share_high": share.high}
     row |= {
         name: count * over for name, count in zip(("weak", "moderate", "strong"), counts[1:], strict=True)
     }

@@ -29,7 +29,8 @@ class NucleiStage:
     Parameters
     ----------
     model
-        Model folder; None takes the one that ships with Coverslip.
+        Model folder; None takes the one that ships with Coverslip, and ``phantom-nuclei`` the small one that
+        serves phantoms only.
     weights_digest
         SHA-256 of the model's weights, as ``sha256:…``. Filled in when not given; checked when given.
     precision

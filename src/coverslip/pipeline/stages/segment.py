@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from coverslip.core.errors import RecipeError
 from coverslip.learn.segment.regions import Regions, RegionSpec, regions_of
 from coverslip.models.pinned import pin
 from coverslip.pipeline.stage import NOTES, chosen
+from coverslip.pipeline.stages.stain import require_stain_of
 from coverslip.slides import Slide
 from coverslip.store import Derived, MapStream, ObjectTable, StitchedMap
 from coverslip.tiles import GridSpec, MapSpec, Tiles, place
@@ -40,7 +40,7 @@ class SegmentStage(RegionSpec):
     Parameters
     ----------
     model
-        The model folder.
+        The model folder; or ``phantom-tissue``, which ships with Coverslip and serves phantoms only.
     model_digest
         SHA-256 of its weights. Filled in when not given; checked when given.
     margin
@@ -63,7 +63,7 @@ class SegmentStage(RegionSpec):
     name: ClassVar[str] = "segment"
     version: ClassVar[int] = 1
 
-    model: str = ""
+    model: str | None = None
     model_digest: str | None = None
     margin: int | None = None
     flips: bool = False
@@ -97,6 +97,8 @@ class SegmentStage(RegionSpec):
         ------
         RecipeError
             When no model is named, or the tiles have another mpp than it was trained at.
+        StainError
+            When the slide shows another stain than its card names.
         GeometryError
             When the tiles do not fit the network: see `coverslip.learn.segment.infer.check_grid`.
         """
@@ -106,6 +108,7 @@ class SegmentStage(RegionSpec):
         tiles: Tiles = chosen(inputs, "tiles")
         folder, notes = self._folder(), list[str]()
         self._check_mpp(folder, tiles)
+        require_stain_of(folder.card.id, folder.card.stain, slide, tiles)
         check_grid(tiles.spec, self._margin(folder), spec_of(folder.card).multiple)
         probabilities, labels, objects = self.writes()
         stream = MapStream(
@@ -130,7 +133,8 @@ class SegmentStage(RegionSpec):
     def _folder(self) -> ModelFolder:
         if not self.model:
             raise RecipeError(
-                "stage 'segment' names no model", mend="give the folder: --set segment.model=RUN/models/NAME"
+                "stage 'segment' names no model",
+                mend="give the folder: --set STEP.model=RUN/models/NAME; phantom-tissue serves phantoms only",
             )
         return model_at(self.model)
 
@@ -142,7 +146,7 @@ class SegmentStage(RegionSpec):
         if wanted is not None and abs(tiles.mpp / wanted - 1) > MPP_SLACK:
             raise RecipeError(
                 f"{folder.card.id} was trained at {wanted:g} µm per pixel, these tiles have {tiles.mpp:g}",
-                mend=f"lay the tiles anew: --set tiles.mpp={wanted:g}",
+                mend=f"lay the tiles anew: --set tiles.mpp={wanted:g} (or the step that lays them)",
             )
 
     def _results(
@@ -254,9 +258,9 @@ def model_at(path: str) -> ModelFolder:
 
     A runner asks a stage many times what it writes, and the check reads all weights.
     """
-    from coverslip.models.folder import CARD, WEIGHTS
+    from coverslip.models.folder import CARD, WEIGHTS, located
 
-    files = [Path(path) / name for name in (CARD, WEIGHTS)]
+    files = [located(path) / name for name in (CARD, WEIGHTS)]
     return _model_at(path, tuple(file.stat().st_mtime_ns if file.is_file() else 0 for file in files))
 
 

@@ -13,14 +13,26 @@ from coverslip.core.errors import StainError, UsageError
 from coverslip.pipeline.stage import NOTES, chosen
 from coverslip.slides import Slide
 from coverslip.stain import RUIFROK_JOHNSTON, StainMatrix, estimate_background, fit, separate
-from coverslip.stain.density import to_od
-from coverslip.stain.sample import ENOUGH, FAINT, STRONG, stained
+from coverslip.stain.density import WHITE, to_od
+from coverslip.stain.sample import BROWN, ENOUGH, FAINT, STRONG, brown, stained
 from coverslip.stain.targets import load_target, target_digest
 from coverslip.store import GradedTiles, SlideStain
 from coverslip.tiles import Tiles, stream
 
-PIXELS_PER_TILE = 4096
-"""Taken of each tile, evenly."""
+PIXELS_PER_TILE, LEAST_PIXELS = 4096, 65_536
+"""Taken of each tile, evenly; more of each where all tiles together give less than the second."""
+
+PINK, PINKEST = 0.5, 0.1
+"""Green's part of a density from which it is pink: haematoxylin's is 0.43, that of DAB 0.35, of eosin 0.85;
+and the share of stained pixels that may be so on a slide of haematoxylin and DAB. With eosin it is 0.3 to
+0.9.
+"""
+
+LEAST_STRENGTH = 0.12
+"""Haematoxylin (decades, 99th percentile) under which a slide is taken to have none."""
+
+LOOKED_AT = 8
+"""Tiles that tell how a slide is stained."""
 
 USABLE = 0.5
 """Tiles with less than this share of usable tissue are passed over, unless too few are left."""
@@ -48,7 +60,7 @@ class StainStage:
     """
 
     name: ClassVar[str] = "stain"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     method: Literal["macenko", "vahadane", "H&E", "H-DAB"] = "macenko"
     tiles: int = 64
@@ -86,6 +98,8 @@ class StainStage:
         background = estimate_background(chosen(inputs, "thumbnail"))
         sample = sample_of(chosen(inputs, "tiles"), self.tiles)
         pixels, notes = pixels_of(slide, sample)
+        if self.method == "H-DAB":
+            require_no_eosin(slide, pixels, background)
         try:
             stains = self._fit(pixels, background)
         except StainError as error:
@@ -94,6 +108,8 @@ class StainStage:
                 mend="for haematoxylin with DAB use --set stain.method=H-DAB, for H&E with fixed colours "
                 "--set 'stain.method=H&E', or leave the slide out",
             ) from error
+        if self.method == "H-DAB":
+            require_haematoxylin(slide, stains)
         return {"stain": SlideStain(self.method, stains, target=self.target, tiles=len(sample)), NOTES: notes}
 
     def _fit(self, pixels: NDArray[np.uint8], background: tuple[float, float, float]) -> StainMatrix:
@@ -109,6 +125,66 @@ class StainStage:
         amounts = separate(pixels, matrix)
         strengths = np.maximum(np.percentile(amounts, STRONG, axis=0), 1e-3)
         return StainMatrix(fixed.names, fixed.vectors, tuple(strengths.tolist()), background)
+
+
+def require_no_eosin(slide: Slide, pixels: NDArray[np.uint8], background: tuple[float, float, float]) -> None:
+    """Refuse a slide that is pink where haematoxylin and DAB are looked for; raises `StainError`."""
+    pink, _ = hues(pixels, background)
+    if pink > PINKEST:
+        raise StainError(
+            f"{slide.path}: {pink:.0%} of the stained pixels are pink, as eosin is: expected haematoxylin "
+            f"and DAB, at most {PINKEST:.0%} pink",
+            mend="give this slide to a recipe for H&E, or leave it out",
+        )
+
+
+def hues(pixels: NDArray[np.uint8], background: tuple[float, float, float]) -> tuple[float, float]:
+    """Return the shares of the stained pixels (n, 3) that are pink, as eosin is, and brown, as DAB is.
+
+    Examples
+    --------
+    >>> hues(np.array([[230, 120, 190], [150, 100, 60], [250, 250, 250]], np.uint8), (255.0, 255.0, 255.0))
+    (0.5, 0.5)
+    """
+    od = to_od(pixels, background)
+    red, green, blue = od[od.mean(axis=1) > FAINT].T
+    if not len(red):
+        return 0.0, 0.0
+    pink = green > PINK * (red + green + blue)
+    return float(pink.mean()), float(brown(red, green, blue).mean())
+
+
+def require_stain_of(model: str, stain: str | None, slide: Slide, tiles: Tiles) -> None:
+    """Refuse a slide of another stain than that which a model learned from, where its card names one.
+
+    Slides of H&E show pink pixels, slides of DAB brown ones; one that shows neither is let through.
+
+    Raises
+    ------
+    StainError
+        When the slide shows the other.
+    """
+    if stain not in RUIFROK_JOHNSTON or not len(tiles):
+        return
+    pixels, _ = pixels_of(slide, sample_of(tiles, LOOKED_AT))
+    pink, dark = hues(pixels, (WHITE, WHITE, WHITE))
+    seen = "H&E" if pink > PINKEST else "H-DAB" if dark > BROWN else stain
+    if seen != stain:
+        raise StainError(
+            f"{slide.path} looks stained as {seen}, and the model {model!r} learned from {stain}",
+            mend="name a model of this stain, or leave the slide out",
+        )
+
+
+def require_haematoxylin(slide: Slide, stains: StainMatrix) -> None:
+    """Refuse a slide without a nuclear stain; raises `StainError`."""
+    strength = stains.max_concentrations[0]
+    if stains.names[0] != "haematoxylin" or strength < LEAST_STRENGTH:
+        raise StainError(
+            f"{slide.path} shows no haematoxylin: {stains.names[0]} has a strength of {strength:.2f}, "
+            f"expected at least {LEAST_STRENGTH} decades",
+            mend="nuclei without counterstain cannot be counted: leave the slide out, or check stain.method",
+        )
 
 
 def of_tissue(pixels: NDArray[np.uint8], background: tuple[float, float, float]) -> NDArray[np.uint8]:
@@ -130,8 +206,9 @@ def sample_of(tiles: Tiles, count: int) -> Tiles:
 
 
 def pixels_of(slide: Slide, tiles: Tiles) -> tuple[NDArray[np.uint8], list[str]]:
-    """Return pixels (n, 3) of tiles, `PIXELS_PER_TILE` of each, and what could not be read."""
-    step = max(1, round(tiles.spec.size / PIXELS_PER_TILE**0.5))
+    """Return pixels (n, 3) of tiles, `PIXELS_PER_TILE` of each or more, and what could not be read."""
+    each = max(PIXELS_PER_TILE, LEAST_PIXELS / max(len(tiles), 1))
+    step = max(1, round(tiles.spec.size / each**0.5))
     found: list[NDArray[np.uint8]] = [np.empty((0, 3), np.uint8)]
     notes: list[str] = []
     for batch in stream(slide, tiles, batch_size=16):
