@@ -56,6 +56,21 @@ def test_the_tree_follows_the_limits() -> None:
     assert drawn((s.name, s.depth) for s in steps)[3:] == ["└─ blobs", "   ├─ counted", "   └─ depths"]
 
 
+def test_a_step_stands_below_what_it_works_on() -> None:
+    stages = (
+        levels.Ground(),
+        TilesStage(size=64, quality=False, min_tissue=0),
+        levels.Halves(),
+        Step(TilesStage(size=32, quality=False, min_tissue=0), name="fine", where={"halves": "left"}),
+        Step(levels.Blobs(), name="found", using={"tiles": "fine"}),
+        Step(levels.Counted(of="found")),
+        levels.Depths(),
+    )
+    steps = plan_of(Recipe("lines", stages)).steps
+    lines = drawn((step.name, step.depth) for step in steps)
+    assert lines[2:] == ["halves", "└─ fine", "   └─ found", "      └─ counted", "depths"]
+
+
 def test_plan_says_what_is_cached_stale_and_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = grey(tmp_path / "slides", "a")
     first = sources_of([str(folder)], mpp=0.5)

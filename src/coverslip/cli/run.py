@@ -20,6 +20,9 @@ Command = Callable[..., Any]
 SHOWN = 100
 """Characters of a failure in the table; stderr, `coverslip status` and the report have it whole."""
 
+LONGEST = 100
+"""Characters of a parameter that `coverslip plan` shows."""
+
 recipe_argument = click.argument("recipe")
 settings_option = click.option(
     "--set", "settings", multiple=True, metavar="STAGE.PARAMETER=VALUE", help="Set a parameter; repeatable."
@@ -204,7 +207,8 @@ def _show_recipe(recipe: Recipe) -> None:
         click.echo(f"\n{record.name} (version {record.version})")
         click.echo(f"  {', '.join(record.reads) or 'the slide'} → {', '.join(record.writes)}")
         for name, value in record.parameters.items():
-            click.echo(f"  {name}: {'none' if value is None else value}")
+            said = "none" if value is None else str(value)
+            click.echo(f"  {name}: {said if len(said) <= LONGEST else said[: LONGEST - 1] + '…'}")
 
 
 def _show_status(found: RunStatus) -> None:

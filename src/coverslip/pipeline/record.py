@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 from coverslip.pipeline.selection import steps_of
-from coverslip.pipeline.stage import ROOT, Stage
+from coverslip.pipeline.stage import ROOT, Following, Stage
 from coverslip.pipeline.step import Step, said_of
 from coverslip.store import Provenance, SlideRoot
 
@@ -28,7 +28,8 @@ class StageRecord:
     parameters
         Those of the stage; of a step also its words: stage, within, where, using.
     above
-        The step that limits it, the deepest where several do; it makes the stages a tree.
+        The step that limits it or gives it what it works on, the deepest where several do; it makes the
+        stages a tree. Tissue, stains and the first grid of tiles, which all share, do not count.
     """
 
     name: str
@@ -83,12 +84,21 @@ def provenances(records: Sequence[StageRecord], root: SlideRoot) -> dict[str, Pr
 
 def records_of(stages: Iterable[Stage]) -> tuple[StageRecord, ...]:
     """Take down all stages."""
-    above: dict[str, str | None] = {}
+    writers: dict[str, str] = {}
     depths: dict[str | None, int] = {None: 0}
     found = []
     for stage in stages:
-        named = steps_of(stage.limits) if isinstance(stage, Step) else ()
-        above[stage.name] = max(named, key=lambda name: depths.get(name, 0), default=None)
-        depths[stage.name] = depths[above[stage.name]] + 1
-        found.append(replace(StageRecord.of(stage), above=above[stage.name]))
+        above = max(_named(stage, writers), key=lambda name: depths.get(name, 0), default=None)
+        depths[stage.name] = depths.get(above, 0) + 1
+        found.append(replace(StageRecord.of(stage), above=above))
+        if not isinstance(stage, Following):  # a report stands below nothing, and nothing below it
+            writers |= {key: stage.name for key in stage.writes() if "/" in key}
     return tuple(found)
+
+
+def _named(stage: Stage, writers: Mapping[str, str]) -> list[str]:
+    """Return the steps that limit a stage, or found what it works on."""
+    if isinstance(stage, Following):
+        return []
+    limits = steps_of(stage.limits) if isinstance(stage, Step) else ()
+    return [*limits, *(writers[key] for key in stage.reads() if key in writers)]

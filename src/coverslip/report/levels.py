@@ -22,7 +22,7 @@ from coverslip.report.summary import row_of
 from coverslip.slides.slide import Slide
 from coverslip.store import RunFolder
 
-SHOWN = ("tissue", "tiles", "objects", "predictions", "tables")
+SHOWN = ("tissue", "tiles", "stain", "objects", "predictions", "tables", "maps")
 """Kinds of results that a panel shows."""
 
 
@@ -39,7 +39,7 @@ class LevelsStage:
     """
 
     name: ClassVar[str] = "levels"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     levels: tuple[str, ...] = ()
 
@@ -55,7 +55,7 @@ class LevelsStage:
     def reads(self) -> tuple[str, ...]:
         """Return the keys of all that is shown."""
         levels = self._levels()
-        shown = [key for level in levels for key in level.writes if head_of(key) in SHOWN]
+        shown = [key for level in levels for key in level.writes if shows(level, key)]
         asked = [key for level in levels for key in level.keys if key not in level.writes]
         return tuple(dict.fromkeys(("slide", "thumbnail", *shown, *asked)))
 
@@ -85,6 +85,11 @@ class LevelsStage:
     def finish(self, run: RunFolder) -> Mapping[str, Any]:
         """Write the run's page, its tables, and pages for slides that did not get through."""
         return {"report": run_report(run, self)}
+
+
+def shows(level: Level, key: str) -> bool:
+    """Say whether a panel shows a result; of maps only those of measurements, which are small."""
+    return head_of(key) in SHOWN and (head_of(key) != "maps" or level.stage == "map")
 
 
 def level_of(stage: Stage, depth: int) -> Level:

@@ -26,6 +26,18 @@ OUTLINED = 3000
 ROWS, COLUMNS = 12, 9
 """Of a table that is shown."""
 
+MEASURING = ("measure", "distances", "getis-ord", "membrane", "glands")
+"""Stages whose panels tell what they measured."""
+
+MEASURED = 10
+"""Measurements that are told; the page is no table of all."""
+
+TOLD = ("area_um2", "perimeter_um", "eccentricity", "solidity", "circularity")
+"""Measurements of shape that are told where there are many."""
+
+SAMPLING = "Ranges are intervals of 95 % for sampling alone, not for mistakes of a model."
+"""What intervals in tables of stages allow for."""
+
 
 @dataclass(frozen=True)
 class Level:
@@ -65,6 +77,7 @@ class Grid:
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     more: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,10 @@ def _panel(level: Level, inputs: Mapping[str, Any]) -> Panel:
     made = {key: inputs[key] for key in level.writes if key in inputs}
     found = "; ".join(filter(None, (_said(key, value) for key, value in made.items())))
     tables = tuple(grid for key, value in made.items() if (grid := _grid(key, value)) is not None)
+    if level.stage in MEASURING:
+        tables += tuple(
+            measured_grid(made[key]) for key in made if head_of(key) == "objects" and len(made[key])
+        )
     picture, classes = _picture(level, made, inputs)
     nothing = bool(counts) and all(kept == 0 for _, kept, _ in counts)
     return Panel(level, given, nothing, found, tables, picture, classes)
@@ -129,6 +146,8 @@ def _said(key: str, value: Any) -> str:
         return counted(len(value), "object")
     if head == "tissue":
         return f"{counted(len(value.polygons), 'piece')} of tissue"
+    if head == "maps":
+        return "a map"
     return counted(len(value), "row") if head == "predictions" else ""
 
 
@@ -136,9 +155,12 @@ def _grid(key: str, value: Any) -> Grid | None:
     """Return what a table, or the classes of objects or tiles, come to."""
     head = head_of(key)
     if head == "tables":
-        names = list(value.columns)[:COLUMNS]
-        rows = [[_cell(value.columns[name][i]) for name in names] for i in range(min(len(value), ROWS))]
-        return Grid(_heads(names), _tuples(rows), max(0, len(value) - ROWS)) if len(value) else None
+        return _table(value) if len(value) else None
+    if head == "stain":
+        strengths = zip(value.stains.names, value.stains.max_concentrations, strict=False)
+        return Grid(
+            ("stain", "strength (decades)"), _tuples([[name, _cell(amount)] for name, amount in strengths])
+        )
     if head == "objects" and len(value):
         codes, names = np.asarray(value.codes), tuple(value.classes)
         return _classes(codes, names)
@@ -153,6 +175,41 @@ def _grid(key: str, value: Any) -> Grid | None:
     return None
 
 
+def _table(value: Any) -> Grid:
+    """Return a table with each interval beside its value; a single row is turned upright."""
+    columns = {name: [_cell(cell) for cell in cells] for name, cells in value.columns.items()}
+    for name in [n for n in columns if {f"{n}_low", f"{n}_high"} <= set(columns)]:
+        ends = zip(columns.pop(f"{name}_low"), columns.pop(f"{name}_high"), strict=True)
+        pairs = zip(columns[name], ends, strict=True)
+        columns[name] = [own if NONE in (own, *end) else f"{own} ({end[0]}–{end[1]})" for own, end in pairs]
+    note = SAMPLING if len(columns) < len(value.columns) else ""
+    if len(value) == 1:
+        heads = _heads(columns)
+        return Grid(
+            (),
+            _tuples([[head, *cells] for head, cells in zip(heads, columns.values(), strict=True)]),
+            note=note,
+        )
+    names = list(columns)[:COLUMNS]
+    rows = [[columns[name][i] for name in names] for i in range(min(len(value), ROWS))]
+    return Grid(_heads(names), _tuples(rows), max(0, len(value) - ROWS), note)
+
+
+def measured_grid(objects: Any) -> Grid:
+    """Return what some measurements of objects come to: the last that were made, or the first of many."""
+    names = list(objects.measurements)
+    few = (
+        names if len(names) <= MEASURED else [n for n in names if n in TOLD or n.endswith("_mean")][:MEASURED]
+    )
+    rows = []
+    for name in few or names[:MEASURED]:
+        values = np.asarray(objects[name], float)
+        values = values[np.isfinite(values)]
+        ends = np.percentile(values, [5, 50, 95]).tolist() if len(values) else [float("nan")] * 3
+        rows.append([*_heads([name]), *map(_cell, ends)])
+    return Grid(("measured", "5 %", "median", "95 %"), _tuples(rows), len(names) - len(rows))
+
+
 def _classes(codes: NDArray[Any], names: Sequence[str]) -> Grid | None:
     if len(names) < 2:
         return None
@@ -162,7 +219,7 @@ def _classes(codes: NDArray[Any], names: Sequence[str]) -> Grid | None:
 
 
 def _heads(names: Iterable[str]) -> tuple[str, ...]:
-    units = {"_mm2": " (mm²)", "_um2": " (µm²)"}
+    units = {"_mm2": " (mm²)", "_um2": " (µm²)", "_um": " (µm)"}
     said = []
     for name in names:
         per = name.replace("per_mm2", "per mm²")
@@ -185,6 +242,9 @@ def _picture(
     level: Level, made: Mapping[str, Any], inputs: Mapping[str, Any]
 ) -> tuple[Picture | None, tuple[tuple[str, str], ...]]:
     thumbnail = inputs.get("thumbnail")
+    maps = [key for key in made if head_of(key) == "maps"]
+    if thumbnail is not None and len(thumbnail) and maps:
+        return _heat(level, made[maps[0]], thumbnail, inputs["slide"])
     drawable = [key for key in made if head_of(key) in ("objects", "tiles", "tissue")]
     if thumbnail is None or not drawable or not len(thumbnail):
         return None, ()
@@ -193,6 +253,32 @@ def _picture(
     key = min(drawable, key=lambda k: ("objects", "tiles", "tissue").index(head_of(k)))
     classes = _draw(rgb, key, made[key], scale)
     return jpeg_within(rgb, f"What {level.name} found", BYTES), classes
+
+
+def _heat(
+    level: Level, value: Any, thumbnail: NDArray[np.uint8], slide: Mapping[str, Any]
+) -> tuple[Picture | None, tuple[tuple[str, str], ...]]:
+    """Lay the first plane of a map over the slide: pale is little, dark is much."""
+    import cv2
+
+    rgb = np.ascontiguousarray(shrink(thumbnail, WIDEST)).copy()
+    plane = np.asarray(value.values[0], np.float32)
+    seen = np.isfinite(plane) & (plane != 0)
+    if not seen.any():
+        return jpeg_within(rgb, f"The map of {level.name}", BYTES), ()
+    low, high = (float(v) for v in np.percentile(plane[seen], [2, 98]))
+    grey = (np.clip((np.where(seen, plane, low) - low) / max(high - low, 1e-9), 0, 1) * 255).astype(np.uint8)
+    colour = cv2.applyColorMap(255 - grey, cv2.COLORMAP_VIRIDIS)[..., ::-1].astype(np.float32)
+    side = value.downsample * rgb.shape[1] / float(slide["width"])
+    size = (max(1, round(plane.shape[1] * side)), max(1, round(plane.shape[0] * side)))
+    over = cv2.resize(colour, size, interpolation=cv2.INTER_NEAREST)[: rgb.shape[0], : rgb.shape[1]]
+    share = cv2.resize(0.6 * seen.astype(np.float32), size, interpolation=cv2.INTER_NEAREST)
+    share = share[: rgb.shape[0], : rgb.shape[1], None]
+    part = rgb[: over.shape[0], : over.shape[1]]
+    part[...] = np.rint(part * (1 - share) + over * share).astype(np.uint8)
+    said = _heads(value.names[:1])[0]
+    ends = [(f"{said} up to {_cell(low)}", "#fde725"), (f"{_cell(high)} and more", "#440154")]
+    return jpeg_within(rgb, f"The map of {level.name}", BYTES), tuple(ends)
 
 
 def _draw(rgb: NDArray[np.uint8], key: str, value: Any, scale: float) -> tuple[tuple[str, str], ...]:
