@@ -120,9 +120,7 @@ class ModelFolder:
                 {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}, partial
             )
         whole = replace(card, weights_sha256=file_digest(str(folder / WEIGHTS)), coverslip=__version__)
-        with atomic(folder / CARD) as partial:
-            record = {"type": TYPE, "version": VERSION, **asdict(whole)}
-            partial.write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
+        _write_card(folder, whole)
         return cls(folder, whole)
 
     @classmethod
@@ -147,6 +145,12 @@ class ModelFolder:
                 mend="copy the whole model folder anew, or train again",
             )
         return cls(folder, card)
+
+    def noted(self, **trained_on: Any) -> ModelFolder:
+        """Return the same model, of which the card on disk says more of what it was trained on."""
+        card = replace(self.card, trained_on={**self.card.trained_on, **trained_on})
+        _write_card(self.path, card)
+        return ModelFolder(self.path, card)
 
     @property
     def digest(self) -> str:
@@ -214,6 +218,12 @@ def is_model_folder(path: str | os.PathLike[str]) -> bool:
     """Say whether `path` is a folder with a card, or with weights that lost theirs."""
     folder = Path(path)
     return folder.is_dir() and any((folder / name).exists() for name in (CARD, WEIGHTS))
+
+
+def _write_card(folder: Path, card: FolderCard) -> None:
+    with atomic(folder / CARD) as partial:
+        record = {"type": TYPE, "version": VERSION, **asdict(card)}
+        partial.write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
 
 
 def _card(folder: Path) -> FolderCard:

@@ -15,6 +15,7 @@ from coverslip.server.guard import Guard
 from coverslip.server.library import Library
 from coverslip.server.limits import Limits
 from coverslip.server.overlays.gather import Overlays
+from coverslip.server.statements import Statements
 from coverslip.server.tiles import TileRoute, TileService, status_of
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def make_app(site: Site) -> TileRoute:
     )  # fmt: skip
     app.state.site, app.state.service = site, service
     app.state.overlays = Overlays(site.library)
+    app.state.statements = Statements(site.library)
     for router in ROUTERS:
         app.include_router(router)
     _say_errors(app)

@@ -8,8 +8,9 @@ from starlette.requests import Request
 from coverslip.core import unknown
 from coverslip.server.access import Person
 from coverslip.server.accounts import People, Projects
-from coverslip.server.db import Drawings, Readings, Record
+from coverslip.server.db import Drawings, Readings, Record, Reports
 from coverslip.server.overlays.gather import Overlays
+from coverslip.server.statements import Statements
 from coverslip.server.tiles import TileService
 
 if TYPE_CHECKING:
@@ -33,9 +34,20 @@ def drawings_of(request: Request) -> Drawings:
     return Drawings(request.app.state.site.database, record_of(request))
 
 
+def statements_of(request: Request) -> Statements:
+    """Return what must stand beside what models say."""
+    statements: Statements = request.app.state.statements
+    return statements
+
+
 def readings_of(request: Request) -> Readings:
     """Return the readings."""
     return Readings(request.app.state.site.database, record_of(request))
+
+
+def reports_of(request: Request) -> Reports:
+    """Return the reports of cases."""
+    return Reports(request.app.state.site.database, record_of(request))
 
 
 def record_of(request: Request) -> Record:

@@ -18,6 +18,7 @@ from coverslip.learn.bags.learner import BagLearner
 from coverslip.learn.bags.targets import Wanted
 from coverslip.learn.classify.learner import telling
 from coverslip.learn.classify.runs import TaskRun, splits_digest
+from coverslip.learn.seen import keep_seen
 from coverslip.learn.task import Plan, Trained
 from coverslip.learn.told import Listen, Told
 from coverslip.models.aggregators import aggregator_card
@@ -155,6 +156,7 @@ class Reading:
             )
             summary[wanted.target.column] = figures(wanted, np.concatenate([t for *_, t in folds]), chances)
         self._final(learner, models, summary, listen)
+        keep_seen(models, self.cohort.to_sources())
         return Trained(path, tuple(summary), summary)
 
     def _columns(self, wanted: Wanted, tests: Sequence[Rows], said: Floats) -> dict[str, NDArray[Any]]:

@@ -20,6 +20,7 @@ from coverslip.learn.classify.pictures import store_pictures
 from coverslip.learn.classify.runs import TaskRun, probability_columns, splits_digest
 from coverslip.learn.classify.specs import codes_of
 from coverslip.learn.classify.tile_set import committee
+from coverslip.learn.seen import keep_seen
 from coverslip.learn.task import Plan, Trained
 from coverslip.learn.told import Listen, Told
 from coverslip.models.folder import ModelFolder
@@ -167,6 +168,7 @@ class SlideTiles:
         rows = np.concatenate([fold.test for fold in self.splits.folds])
         metrics = {"accuracy": float((main.argmax(axis=1) == self.codes[rows]).mean()), "rows": len(rows)}
         self._final(gathered, models, metrics, listen)
+        keep_seen(models, self.cohort.to_sources())
         (path / PIXELS).unlink(missing_ok=True)
         names = (self.target.column, *(f"{self.target.column}.{rule}" for rule in self.task.votes.also))
         return Trained(path, names, {self.target.column: metrics})

@@ -17,6 +17,7 @@ from coverslip.learn.fit import Fitted, fit
 from coverslip.learn.loading import loader
 from coverslip.learn.loop import seed_everything
 from coverslip.learn.parse import plain
+from coverslip.learn.seen import keep_seen
 from coverslip.learn.segment.feed import FixedTiles, Pixels, TrainTiles
 from coverslip.learn.segment.losses import Loss
 from coverslip.learn.segment.margin import measured_margin
@@ -85,6 +86,7 @@ def train(task: SegmentTask, run: Path, read: Read, *, listen: Listen) -> dict[s
     whole = {**card, "metrics": metrics}
     whole["preprocessing"] = {"margin_px": margin, "background": task.background}
     ModelFolder.save(run / "models" / task.name, network_state(fitted.state()), FolderCard(**whole))
+    keep_seen(run / "models" / task.name, [each.source for each in parts["train"].slides])
     return {"dice": scores["pooled"]["mean_dice"], "iou": scores["pooled"]["mean_iou"]}
 
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -191,6 +191,36 @@ class Readings:
         new["seconds_after"] = seconds(found.shown, str(new["decided"]))
         self._put(person, found, new, "decide")
         return self.get(person, reading_id)
+
+    def check_revealed(self, person: Person, slide: str) -> None:
+        """Refuse to tell somebody what a model says while they read the slide themselves.
+
+        Raises
+        ------
+        ConflictError
+            When they have a reading open whose own finding comes first.
+        """
+        from sqlalchemy import select
+
+        mine = (readings.c.slide == slide) & (readings.c.reader == person.name)
+        blind = mine & readings.c.shown.is_(None) & readings.c.decided.is_(None)
+        with self._database.reading() as connection:
+            if connection.execute(select(readings.c.id).where(blind)).first() is not None:
+                raise ConflictError(
+                    f"you are reading {slide}: your own finding comes first",
+                    mend="lock it and have the model's shown",
+                )
+
+    def of(self, slides: Sequence[str], reader: str) -> list[Reading]:
+        """Return somebody's readings of some slides, oldest first."""
+        from sqlalchemy import select
+
+        mine = readings.c.slide.in_(list(slides)) & (readings.c.reader == reader)
+        with self._database.reading() as connection:
+            rows = (
+                connection.execute(select(readings).where(mine).order_by(readings.c.opened)).mappings().all()
+            )
+        return [Reading(**row) for row in rows]
 
     def all(self) -> list[Reading]:
         """Return all readings, oldest first."""

@@ -8,7 +8,15 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
 from coverslip.core.errors import UnknownNameError
-from coverslip.server.app_state import overlays_of, person_of, readings_of, record_of, service_of
+from coverslip.server.app_state import (
+    overlays_of,
+    person_of,
+    readings_of,
+    record_of,
+    service_of,
+    statements_of,
+)
+from coverslip.server.statements import USE, listed, suggestion
 
 router = APIRouter(prefix="/api", tags=["second opinion"])
 
@@ -59,10 +67,25 @@ def reveal(request: Request, reading: str) -> dict[str, Any]:
         return (
             readings_of(request).reveal(person_of(request), reading, {}).to_dict()
         )  # refuses, with the mend
-    suggestion = overlays_of(request).suggestion(mine.slide)
-    if suggestion is None:
+    said = overlays_of(request).suggestion(mine.slide)
+    if said is None:
         raise UnknownNameError(f"no model spoke of {mine.slide}", mend="run a classifier on it first")
-    return readings_of(request).reveal(person_of(request), reading, suggestion).to_dict()
+    whole = suggestion(statements_of(request), mine.slide, said)
+    return readings_of(request).reveal(person_of(request), reading, whole).to_dict()
+
+
+@router.get("/slides/{slide}/suggestions")
+def suggestions(request: Request, slide: str) -> dict[str, Any]:
+    """Say what models say of a slide, with all that must stand beside it.
+
+    ``slide``: what is said of the slide as a whole, or null; ``models``: all that made a result of it.
+    409 while a reading of yours is open and the model's word not revealed.
+    """
+    readings_of(request).check_revealed(person_of(request), slide)
+    statements, run = statements_of(request), service_of(request).library.entry(slide).run
+    said = overlays_of(request).suggestion(slide)
+    whole = None if said is None else suggestion(statements, slide, said)
+    return {"slide": whole, "models": listed(statements, slide, run), "use": USE}
 
 
 @router.put("/readings/{reading}/decision")
