@@ -107,24 +107,26 @@ def binaries() -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """A PostgreSQL server of our own; its address without a database."""
     place = binaries()
     if place is None:
         pytest.skip("PostgreSQL is not installed: apt install postgresql")
     pytest.importorskip("psycopg", reason="psycopg is not installed")
-    folder = tmp_path_factory.mktemp("postgres")
+    # not below pytest's own folder: another pytest of the same user shuts others out of it when it starts
+    folder = Path(tempfile.mkdtemp(prefix="coverslip-postgres-"))
     as_user = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
     if as_user:
-        for part in (folder, *folder.parents[:-2]):  # all below the root's first folder, /tmp
-            part.chmod(part.stat().st_mode | 0o055)
         shutil.chown(folder, "nobody", "nogroup")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
 
     def run(*command: object) -> None:
-        subprocess.run([*as_user, *command], check=True, capture_output=True, cwd=folder)
+        done = subprocess.run([*as_user, *command], check=False, capture_output=True, text=True, cwd=folder)
+        log = folder / "log"
+        said = log.read_text() if log.exists() else ""
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}\n{said[-2000:]}"
 
     run(place / "initdb", "-D", folder / "data", "-U", "test", "-A", "trust")
     options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
@@ -135,6 +137,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     Database(f"{address}/filled").close()  # migrated once; each test's database is a copy of it
     yield address
     run(*control, "-m", "immediate", "-t", "120", "stop")
+    shutil.rmtree(folder)
 
 
 def _create(server: str, name: str, template: str = "template1") -> None:
