@@ -37,7 +37,7 @@ tiles_per_epoch: 48
 network: {depth: 3, width: 4}
 augment: {stain: 0.02}
 loss: {dice: 1, cross-entropy: 1}
-fit: {epochs: 5, ema: 0.0, batch_size: 8, lr: 0.01, threads: 1, precision: f32, monitor: -val_dice}
+fit: {epochs: 5, batch_size: 8, lr: 0.01, threads: 1, precision: f32, monitor: -val_dice}
 """
 
 

@@ -84,6 +84,13 @@ def history(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def test_a_slow_average_does_not_hold_a_short_training_back(tmp_path: Path) -> None:
+    plain, averaged = run(tmp_path / "plain"), run(tmp_path / "slow", replace(SPEC, ema=0.9999))
+    before = float(history(tmp_path / "plain")[0]["val_loss"])
+    assert plain.best < 0.9 * before
+    assert averaged.best < before
+
+
 def test_history_says_what_chose_the_epoch(tmp_path: Path) -> None:
     fitted = run(tmp_path)
     losses = [float(row["val_loss"]) for row in history(tmp_path)]

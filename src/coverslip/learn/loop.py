@@ -191,10 +191,28 @@ def _kept_state(checkpoint: Path, key: str) -> dict[str, Any]:
 
 
 def averaging_of(decay: float) -> Callback:
-    """Return the callback that keeps a running average of weights and buffers, all tensors in one go."""
+    """Return the callback that keeps a running average of weights and buffers, all tensors in one go.
+
+    The average forgets faster at first (see `decay_at`), or a short training would end with weights that are
+    half the random ones it began with.
+    """
     from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-    return WeightAveraging(use_buffers=True, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    def update(averaged: Any, current: Any, done: torch.Tensor) -> None:
+        get_ema_multi_avg_fn(decay_at(int(done), decay))(averaged, current, done)
+
+    return WeightAveraging(use_buffers=True, multi_avg_fn=update)
+
+
+def decay_at(step: int, decay: float) -> float:
+    """Return the decay of a running average after `step` updates.
+
+    Examples
+    --------
+    >>> [round(decay_at(step, 0.98), 2) for step in (1, 10, 100, 1000)]
+    [0.18, 0.55, 0.92, 0.98]
+    """
+    return min(decay, (1 + step) / (10 + step))
 
 
 # ------------------------------------------------------------------ optimisers
