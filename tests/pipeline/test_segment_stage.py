@@ -22,6 +22,7 @@ from coverslip.models.segmenters_run import Segmenter
 from coverslip.pipeline.model_recipes import recipe_of_model
 from coverslip.pipeline.stages.detect import DetectStage
 from coverslip.pipeline.stages.segment import RegionsStage, SegmentStage
+from coverslip.pipeline.step import Step
 from coverslip.slides import Slide
 from coverslip.store import Provenance, RunFolder
 from coverslip.testing import check_stage
@@ -137,6 +138,12 @@ def test_what_cannot_run_is_refused_plainly(slide: Slide, model: str) -> None:
         SegmentStage(model=model, model_digest="sha256:0")
     with pytest.raises(UsageError, match="is for 'segment', not for 'detect'"):
         DetectStage(model=model).run(slide, {"tiles": lay(slide, GRID)})
+
+
+def test_under_a_name_of_its_own_its_results_have_that_name(model: str) -> None:
+    stage = SegmentStage(model=model)
+    assert stage.writes() == ("maps/noise", "maps/noise-labels", "objects/noise")
+    assert Step(stage, name="fine").writes() == ("maps/fine", "maps/fine-labels", "objects/fine")
 
 
 def test_a_model_folder_becomes_a_recipe(model: str) -> None:

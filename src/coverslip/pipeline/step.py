@@ -268,6 +268,9 @@ class _Both(Sequence[str]):
 def renamed(key: str, stage: Stage, name: str) -> str:
     """Return the key of a result when the stage is called `name`.
 
+    What all its keys begin with (a model's name, say) gives way to `name`: ``maps/tissue`` and
+    ``maps/tissue-labels`` become ``maps/name`` and ``maps/name-labels``.
+
     Raises
     ------
     RecipeError
@@ -279,9 +282,18 @@ def renamed(key: str, stage: Stage, name: str) -> str:
     if not slash:
         return _singly(key, stage, name)
     alone = sum(head_of(other) == head for other in stage.writes()) == 1
-    if rest == stage.name or alone:
+    stem = _stem(stage)
+    if rest == stem or alone:
         return f"{head}/{name}"
-    return f"{head}/{name}-{rest.removeprefix(stage.name).lstrip('-_.') or rest}"
+    return f"{head}/{name}-{rest.removeprefix(stem).lstrip('-_.') or rest}"
+
+
+def _stem(stage: Stage) -> str:
+    """Return what the names of all results of a stage begin with, or the stage's own name."""
+    rests = [key.partition("/")[2] for key in stage.writes() if "/" in key]
+    shortest = min(rests, key=len, default=stage.name)
+    shared = all(rest == shortest or rest.startswith(f"{shortest}-") for rest in rests)
+    return shortest if shared else stage.name
 
 
 def _singly(key: str, stage: Stage, name: str) -> str:
