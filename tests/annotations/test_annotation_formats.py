@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,62 @@ def test_voc_counts_from_one() -> None:
     drawn = FORMATS["voc"].read(Source("memory", text))
     assert drawn.shapes[0].geometry.bounds == (0, 0, 4, 2)
     assert drawn.drawn_on == DrawnOn("a", Size(9, 8))
+
+
+def test_dsa_as_its_schema_has_it(tmp_path: Path) -> None:
+    """Elements as large_image documents them: overlays among them, angles in radians, closed left out."""
+    elements: list[dict[str, Any]] = [
+        {"type": "point", "center": [123.3, 144.6, -123], "label": {"value": "x", "visibility": "hidden"}},
+        {"type": "arrow", "points": [[5, 6, 0], [-17, 6, 0]], "lineColor": "rgba(128, 128, 128, 0.5)"},
+        {"type": "heatmap", "points": [[32320, 48416, 0, 0.192]], "radius": 25},
+        {"type": "circle", "center": [10.3, -40.0, 0], "radius": 5.3, "fillColor": "#0000fF"},
+        {"type": "rectangle", "center": [10, -40, 0], "width": 6, "height": 2, "rotation": np.pi / 2},
+        {"type": "polyline", "points": [[5, 6, 0], [-17, 6, 0], [56, -45, 6]], "group": "tumour"},
+        {"type": "pixelmap", "girderId": "0" * 24, "values": [1], "categories": []},
+    ]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"name": "A", "attributes": {"key": 1}, "elements": elements}))
+    drawn = Annotations.read(path)
+    assert [shape.kind for shape in drawn.shapes] == ["point", "line", "ellipse", "rectangle", "line"]
+    assert drawn.shapes[3].geometry.bounds == pytest.approx((9, -43, 11, -37))
+    assert drawn.shapes[2].geometry.bounds == pytest.approx((5, -45.3, 15.6, -34.7), abs=0.05)
+    assert [note.split(",")[0] for note in drawn.notes] == [
+        "element 3 is an overlay (heatmap)",
+        "element 7 is an overlay (pixelmap)",
+    ]
+
+
+def test_dsa_is_written_with_no_members_but_those_listed(tmp_path: Path) -> None:
+    """The server refuses others: what a shape holds besides goes into ``user`` and comes back."""
+    kept = {"measurements": {"area": 4.0}, "isLocked": True, "lineWidth": 3, "user": {"seen": "yes"}}
+    shape = replace(SIMPLE, properties=kept)
+    path = Annotations((shape,)).write(tmp_path / "a.json", "dsa")
+    (element,) = json.loads(path.read_text())["elements"]
+    assert set(element) <= {"type", "points", "closed", "group", "label", "lineColor", "lineWidth", "user"}
+    assert all(len(point) == 3 for point in element["points"])
+    assert Annotations.read(path).shapes[0].properties == kept
+
+
+def test_coco_as_its_page_has_it(tmp_path: Path) -> None:
+    """A set of pictures: polygons of several parts, a crowd as uncompressed runs, boxes alone."""
+    images = [{"id": 7, "width": 10, "height": 8, "file_name": "train/a.jpg", "license": 1}]
+    categories = [{"id": 3, "name": "cell", "supercategory": "thing"}]
+    parts = [[1, 1, 3, 1, 3, 3, 1, 3], [5.5, 5, 7.5, 5, 7.5, 7, 5.5, 7]]
+    items: list[dict[str, Any]] = [
+        {"id": 1, "image_id": 7, "category_id": 3, "segmentation": parts, "area": 8.0, "iscrowd": 0},
+        {"id": 2, "image_id": 7, "category_id": 3, "iscrowd": 1,
+         "segmentation": {"size": [8, 10], "counts": [9, 2, 69]}},
+        {"id": 3, "image_id": 7, "category_id": 3, "segmentation": [], "bbox": [2, 3, 4, 5], "iscrowd": 0},
+    ]  # fmt: skip
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"info": {}, "licenses": [], "images": images, "annotations": items,
+                                "categories": categories}))  # fmt: skip
+    drawn = Annotations.read(path)
+    assert [shape.class_name for shape in drawn.shapes] == ["cell"] * 3
+    assert [shape.area_px for shape in drawn.shapes] == [8, 2, 20]
+    assert drawn.shapes[1].geometry.bounds == (1, 1, 2, 3)  # down the second column, from its second row
+    assert drawn.shapes[2].geometry.bounds == (2, 3, 6, 8)
+    assert (drawn.drawn_on.id, drawn.drawn_on.size) == ("a", (10, 8))
 
 
 def test_coco_masks_become_polygons_with_holes() -> None:

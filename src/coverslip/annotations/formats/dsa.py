@@ -1,4 +1,9 @@
-"""JSON of HistomicsUI and the Digital Slide Archive: elements in level-0 pixels."""
+"""JSON of HistomicsUI and the Digital Slide Archive: elements in level-0 pixels.
+
+As large_image's annotation schema has it: coordinates are triples, angles radians, and no members but those
+listed are taken (what else a shape holds goes into ``user``, which may hold anything). Overlays (heat maps,
+grids of values, pictures) stand among the shapes; they are none, and are left out with a note.
+"""
 
 from __future__ import annotations
 
@@ -34,6 +39,14 @@ KEPT = ("type", "points", "holes", "closed", "center", "width", "height", "rotat
         "label", "lineColor")  # fmt: skip
 """Members that the shape itself keeps; all others are properties."""
 
+LISTED = frozenset({"lineWidth", "fillColor", "user", "normal", "widthSubdivisions", "heightSubdivisions"})
+"""Further members that the server takes."""
+
+OVERLAYS = frozenset({"heatmap", "griddata", "image", "pixelmap"})
+
+OURS = "coverslip"
+"""Member of ``user`` that keeps other properties."""
+
 
 def _documents(content: Any) -> Iterator[Mapping[str, Any]]:
     """Yield annotation documents: bare, wrapped as the server answers, or a list of either."""
@@ -49,10 +62,14 @@ def _probe(source: Source) -> bool:
 
 def _read(source: Source) -> Annotations:
     shapes: list[Shape] = []
-    for document in _documents(source.json):
-        for element in document["elements"]:
-            shapes.append(_shape(element, len(shapes) + 1, source))
-    return Annotations(tuple(shapes))
+    notes: list[str] = []
+    elements = [element for document in _documents(source.json) for element in document["elements"]]
+    for i, element in enumerate(elements, 1):
+        if element.get("type") in OVERLAYS:
+            notes.append(f"element {i} is an overlay ({element['type']}), not a shape, and was left out")
+        else:
+            shapes.append(_shape(element, i, source))
+    return Annotations(tuple(shapes), notes=tuple(notes))
 
 
 def _shape(element: Mapping[str, Any], index: int, source: Source) -> Shape:
@@ -61,6 +78,9 @@ def _shape(element: Mapping[str, Any], index: int, source: Source) -> Shape:
     label = (element.get("label") or {}).get("value")
     group = element.get("group")
     rest = {key: value for key, value in element.items() if key not in KEPT}
+    user = dict(rest.pop("user", None) or {})
+    rest |= user.pop(OURS, None) or {}
+    rest |= {"user": user} if user else {}
     name = str(label) if label and group else ""
     own = str(element.get("id", index))
     return Shape(
@@ -76,7 +96,7 @@ def _shape(element: Mapping[str, Any], index: int, source: Source) -> Shape:
 
 def _geometry(element: Mapping[str, Any], source: Source, what: str) -> tuple[Kind, Any, dict[str, Any]]:
     drawn = element.get("type")
-    if drawn == "polyline":
+    if drawn in {"polyline", "arrow"}:
         points = pairs(element.get("points"), source, what)
         if not element.get("closed", False):
             return "line", line(points), {}
@@ -93,9 +113,10 @@ def _geometry(element: Mapping[str, Any], source: Source, what: str) -> tuple[Ki
     if drawn == "ellipse":
         radii = (width / 2, height / 2)
         return "ellipse", ellipse(centre, radii, turn), {"ellipse": [*centre, *radii, turn]}
-    if drawn == "rectangle":
+    if drawn in {"rectangle", "rectanglegrid"}:
         return "rectangle", _rectangle(centre, (width, height), turn), {}
-    raise source.damaged(f"{what}: type {drawn!r} is not polyline, rectangle, ellipse, circle or point")
+    known = "polyline, rectangle, ellipse, circle, arrow or point"
+    raise source.damaged(f"{what}: type {drawn!r} is not {known}")
 
 
 def _rectangle(centre: tuple[float, float], sides: tuple[float, float], turn: float) -> Any:
@@ -117,7 +138,10 @@ def _write(drawn: Annotations, _target: Target) -> bytes:
 def _element(shape: Shape, class_colour: Colour | None) -> dict[str, Any]:
     colour = shape.colour or class_colour
     rest = {key: value for key, value in shape.properties.items() if key != "ellipse"}
-    said: dict[str, Any] = rest | _place(shape)
+    said: dict[str, Any] = {key: value for key, value in rest.items() if key in LISTED} | _place(shape)
+    unlisted = {key: value for key, value in rest.items() if key not in LISTED}
+    if unlisted:
+        said["user"] = {**(said.get("user") or {}), OURS: unlisted}
     if shape.class_name is not None:
         said["group"] = shape.class_name
     if shape.name or shape.class_name:
