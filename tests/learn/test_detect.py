@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,18 @@ from coverslip import open_slide
 from coverslip.core.errors import UsageError
 from coverslip.learn.detect.augment import Augment
 from coverslip.learn.detect.example import Example, crop, from_labels, turned
+from coverslip.learn.detect.feed import Squares
+from coverslip.learn.detect.fitted import Network
 from coverslip.learn.detect.objects import Found, apart, drawn, label_image, polygons
+from coverslip.learn.detect.picture import found_on
+from coverslip.learn.detect.predict import objects_on
 from coverslip.learn.detect.scoring import best_score, ranked
 from coverslip.learn.detect.slide import objects_of_slide, parts_of
+from coverslip.learn.detect.sources import Windows
+from coverslip.learn.detect.task import DetectTask
 from coverslip.learn.task import load_task
 from coverslip.models.detectors import DetectorSpec, build_detector
+from coverslip.models.detectors_light import Sight
 from coverslip.models.detectors_run import Detector
 from coverslip.models.folder import ModelFolder
 from coverslip.tiles import GridSpec, lay
@@ -119,6 +127,16 @@ def test_each_true_object_is_met_once() -> None:
     assert one.at(0.7) == (1, 0, 0)
     assert best_score([one]) == pytest.approx(0.65)
     assert len(apart(twice, overlap=0.5)) == 1
+    assert apart(twice, overlap=0.5).scores.tolist() == pytest.approx([0.9])
+    assert len(apart(twice.take(np.empty(0, np.int64)), overlap=0.5)) == 0
+
+
+def test_slanting_neighbours_whose_boxes_overlap_are_both_kept() -> None:
+    upper = np.triu(np.ones((28, 28), np.float32), 2)
+    boxes = np.array([[0, 0, 20, 20], [1, 1, 21, 21], [0, 0, 20, 19]], np.float32)
+    masks = np.stack([upper, upper.T, upper])
+    found = Found(boxes, np.zeros(3, np.int32), np.array([0.9, 0.8, 0.7], np.float32), masks)
+    assert apart(found, overlap=0.5).scores.tolist() == pytest.approx([0.9, 0.8])
 
 
 # ------------------------------------------------------------------ objects
@@ -146,7 +164,7 @@ class Exact(Detector):
     """Finds dark discs by thresholding: what each tile sees whole, every tile sees alike."""
 
     def __init__(self) -> None:
-        self.classes = ("disc",)
+        self.classes, self.sight = ("disc",), Sight()
 
     def found(self, tiles: Any) -> Any:
         return [self._one(tile) for tile in tiles]
@@ -175,8 +193,64 @@ def test_every_object_of_a_slide_is_found_once(tmp_path: Path, size: int) -> Non
     assert sorted(map(tuple, boxes.round().tolist())) == sorted(map(tuple, truth.boxes.tolist()))
 
 
+# ------------------------------------------------------------------ plain pictures
+def test_pictures_of_any_scale_and_light_are_judged_alike() -> None:
+    """The detector knows discs of 18 pixels alone, black to white; pictures hold larger ones, and dim."""
+    detector = Exact()
+    detector.sight = Sight(object_px=18, stretch=True)
+    pixels, labels = discs(4, side=200, count=12)
+    dim = (pixels * 0.25 + 20).astype(np.uint8)
+    twice = cv2.resize(dim, (400, 400), interpolation=cv2.INTER_CUBIC)
+    found = objects_on(detector, twice)
+    true = from_labels(pixels, labels).boxes * 2
+    assert len(found) == len(true) == 12
+    assert np.abs(found.boxes - true[_nearest(found.boxes, true)]).max() < 5
+
+
+def test_large_pictures_are_judged_piece_by_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coverslip.learn.detect.picture.CORE", 96)
+    monkeypatch.setattr("coverslip.learn.detect.picture.MARGIN", 32)
+    pixels, labels = discs(6, side=300, count=50)
+    found = found_on(Exact(), pixels)
+    true = from_labels(pixels, labels).boxes
+    assert sorted(map(tuple, found.boxes.tolist())) == sorted(map(tuple, true.tolist()))
+
+
+def _nearest(boxes: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.abs(boxes[:, None] - true[None]).sum(axis=2).argmin(axis=1)
+
+
+def test_boxes_are_fitted_to_the_objects(tmp_path: Path) -> None:
+    small = Network().fitted(np.linspace(9, 40, 50))
+    assert (small.finest, small.anchor) == (2, 12)
+    large = Network(anchor=24).fitted(np.linspace(30, 300, 50))
+    assert (large.finest, large.anchor, large.levels) == (4, 24, 5)
+    with pytest.raises(UsageError, match="mpp says the scale of slides"):
+        DetectTask(cohort=tmp_path / "a.csv", classes=("a",), mpp=0.5, object_px=20)
+    with pytest.raises(UsageError, match="object_px 2"):
+        DetectTask(cohort=tmp_path / "a.csv", classes=("a",), object_px=2)
+
+
+def test_pictures_are_brought_to_one_size_of_object(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coverslip.learn.detect.feed.WIDELY", 0.0)
+    task = load_task(trained / "task.yaml")
+    assert isinstance(task, DetectTask)
+    _, drawn, _ = replace(task, mpp=None, object_px=36.0, stretch=True).read()
+    windows = Windows(drawn[:2], task.classes, masks=True)
+    assert int(windows[0].pixels.min()) == 0
+    assert int(windows[0].pixels.max()) == 255
+    scales = windows.scales(36.0)
+    assert scales is not None
+    assert min(scales) > 1.5  # the discs are about 18 pixels wide
+    squares = Squares(windows, Augment(side=320, zoom=1.0), scales=scales)
+    for row in range(2):
+        boxes = squares[0, row][1]["boxes"].numpy()
+        assert len(boxes) == len(windows[row])
+        assert np.median(np.sqrt((boxes[:, 2:] - boxes[:, :2]).prod(axis=1))) == pytest.approx(36, abs=2)
+
+
 # ------------------------------------------------------------------ networks
-@pytest.mark.parametrize("options", [{"masks": True}, {"masks": False, "finest": 4, "levels": 3},
+@pytest.mark.parametrize("options", [{}, {"architecture": "faster-rcnn", "finest": 4, "levels": 3},
                                      {"backbone": "resnet10t", "levels": 2}])  # fmt: skip
 def test_networks_learn_and_find(options: dict[str, Any]) -> None:
     import torch
@@ -187,7 +261,7 @@ def test_networks_learn_and_find(options: dict[str, Any]) -> None:
     target = {"boxes": boxes, "labels": torch.tensor([2]), "masks": torch.ones(1, 64, 64, dtype=torch.uint8)}
     losses = network([torch.rand(3, 64, 64)] * 2, [target] * 2)
     torch.stack(list(losses.values())).sum().backward()
-    assert ("loss_mask" in losses) == options.get("masks", True)
+    assert ("loss_mask" in losses) == ("architecture" not in options)
     detector = Detector(network, ("a", "b"), least_score=0.0)
     boxes, labels, scores, masks = detector.found(np.zeros((1, 70, 50, 3), np.uint8))[0]
     assert len(boxes) == len(labels) == len(scores) <= 20
@@ -200,10 +274,10 @@ task: detect
 cohort: pictures.csv
 classes: [disc]
 mpp: 0.5
-network: {width: 16, finest: 2, levels: 3, anchor: 12, at_most: 40}
+network: {width: 16, levels: 3, at_most: 40}
 augment: {side: 96, zoom: 1.2, colour: 0.1}
-repeat: 2
-fit: {epochs: 6, batch_size: 2, lr: 0.003, threads: 1, precision: f32, monitor: -val_map, clip: 5}
+repeat: 4
+fit: {epochs: 6, batch_size: 2, lr: 0.003, threads: 1, precision: f32}
 """
 
 

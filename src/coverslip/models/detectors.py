@@ -10,11 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from coverslip.core import unknown
 from coverslip.core.errors import MissingExtraError, UsageError
 from coverslip.models.card import IMAGENET_MEAN, IMAGENET_STD
 
 if TYPE_CHECKING:
     from torch import nn
+
+ARCHITECTURES = ("mask-rcnn", "faster-rcnn")
 
 RATIOS = (0.5, 1.0, 2.0)
 """Height by width of the boxes that are tried at every place."""
@@ -28,8 +31,8 @@ class DetectorSpec:
     ----------
     classes
         Names, without the background.
-    masks
-        True for Mask R-CNN, False for boxes alone.
+    architecture
+        ``"mask-rcnn"``, or ``"faster-rcnn"`` for boxes alone.
     backbone
         ``"small"`` for our own encoder, else a name of timm.
     width
@@ -50,7 +53,7 @@ class DetectorSpec:
     """
 
     classes: tuple[str, ...]
-    masks: bool = True
+    architecture: str = "mask-rcnn"
     backbone: str = "small"
     width: int = 64
     finest: int = 2
@@ -59,6 +62,8 @@ class DetectorSpec:
     at_most: int = 500
 
     def __post_init__(self) -> None:
+        if self.architecture not in ARCHITECTURES:
+            raise unknown("architecture", self.architecture, ARCHITECTURES)
         if not self.classes or len(set(self.classes)) != len(self.classes):
             raise UsageError(f"classes {self.classes} cannot be: expected one or more different names")
         if self.finest not in (2, 4) or not 1 <= self.levels <= 5:
@@ -68,6 +73,11 @@ class DetectorSpec:
         for name in ("width", "anchor", "at_most"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)} is too small: expected 1 or more")
+
+    @property
+    def masks(self) -> bool:
+        """Whether outlines are found, too."""
+        return self.architecture == "mask-rcnn"
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -107,8 +117,8 @@ def build_detector(spec: DetectorSpec, *, pretrained: bool = False) -> nn.Module
     names = [str(level) for level in range(spec.levels)]
     options: dict[str, Any] = {
         "rpn_anchor_generator": anchors(spec.sides, RATIOS),
-        "rpn_pre_nms_top_n_train": 600,
-        "rpn_post_nms_top_n_train": 600,
+        "rpn_pre_nms_top_n_train": 500,
+        "rpn_post_nms_top_n_train": 300,
         "rpn_pre_nms_top_n_test": 1000,
         "rpn_post_nms_top_n_test": max(1000, spec.at_most * 2),
         "box_roi_pool": pools(names, 7),

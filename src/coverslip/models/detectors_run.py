@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from coverslip.core.errors import UsageError
 from coverslip.models.detectors import DetectorSpec, build_detector
+from coverslip.models.detectors_light import Sight
 from coverslip.models.folder import FolderCard, ModelFolder
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class Detector:
         Names of its outputs.
     least_score
         Objects of which the network is less sure are left out.
+    sight
+        How plain pictures are shown to it; `coverslip.learn.detect.picture` sees to that.
     precision
         ``"f32"``, or ``"bf16"`` for encoder, pyramid and heads in bfloat16.
     device, threads
@@ -44,6 +47,7 @@ class Detector:
         classes: tuple[str, ...],
         *,
         least_score: float = 0.5,
+        sight: Sight | None = None,
         precision: Literal["f32", "bf16"] = "f32",
         device: Literal["cpu", "cuda"] = "cpu",
         threads: int = 2,
@@ -51,6 +55,7 @@ class Detector:
         if device == "cuda" and not torch.cuda.is_available():
             raise UsageError("this torch sees no CUDA device", mend="use device cpu")
         self.classes, self._device, self._threads = classes, device, threads
+        self.sight = sight or Sight()
         self._mixed = precision == "bf16"
         network.roi_heads.score_thresh = least_score  # type: ignore[union-attr, assignment]
         self._network: Any = network.eval().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -81,13 +86,12 @@ class Detector:
         """
         model = folder if isinstance(folder, ModelFolder) else ModelFolder.load(folder)
         spec = spec_of(model.card)
-        found = (
-            float(model.card.preprocessing.get("least_score", 0.5)) if least_score is None else least_score
-        )
+        known = model.card.preprocessing
         return cls(
             model.into(build_detector(spec)),
             spec.classes,
-            least_score=found,
+            least_score=float(known.get("least_score", 0.5)) if least_score is None else least_score,
+            sight=Sight(known.get("object_px"), bool(known.get("stretch", False))),
             precision=precision,
             device=device,
             threads=threads,
@@ -121,6 +125,5 @@ def spec_of(card: FolderCard) -> DetectorSpec:
     UsageError
         When the card is of another task.
     """
-    if card.task != TASK:
-        raise UsageError(f"model {card.id} is for {card.task!r}, not for {TASK!r}")
-    return DetectorSpec(classes=card.classes, **card.parameters)
+    card.require_task(TASK)
+    return DetectorSpec(classes=card.classes, architecture=card.architecture, **card.parameters)

@@ -86,6 +86,20 @@ class FolderCard:
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else tuple(value))
 
+    def require_task(self, task: str) -> None:
+        """Refuse a model of another task.
+
+        Raises
+        ------
+        UsageError
+            Naming both.
+        """
+        if self.task != task:
+            raise UsageError(
+                f"model {self.id} is for {self.task!r}, not for {task!r}",
+                mend=f"give a model folder of ``task: {task}``",
+            )
+
 
 @dataclass(frozen=True)
 class ModelFolder:

@@ -126,6 +126,18 @@ def crop(example: Example, corner: tuple[int, int], side: int, *, scale: float =
     return from_labels(pixels, labels.astype(np.int32), classes=example.classes, name=example.name)
 
 
+def whole(example: Example, scale: float) -> Example:
+    """Resize an example, pixels and boxes; its mask is left out unless the scale is 1."""
+    import cv2
+
+    if scale == 1:
+        return example
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    high, wide = (max(1, round(side * scale)) for side in example.pixels.shape[:2])
+    pixels = cv2.resize(example.pixels, (wide, high), interpolation=how)
+    return Example(pixels, example.boxes * np.float32(scale), example.classes, None, example.name)
+
+
 def _warped(
     picture: NDArray[Any], matrix: NDArray[np.float64], side: int, *, how: int, fill: Any
 ) -> NDArray[Any]:

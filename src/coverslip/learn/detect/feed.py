@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from coverslip.learn.detect.augment import Augment
-from coverslip.learn.detect.example import Example
+from coverslip.learn.detect.augment import WIDELY, Augment
+from coverslip.learn.detect.example import Example, whole
 from coverslip.learn.loading import rng_of
 
 Sample = tuple[torch.Tensor, dict[str, torch.Tensor]]
@@ -41,12 +41,22 @@ class Squares(Dataset[Sample]):
         The same seed, epoch and row give the same square.
     repeats
         Squares of each example per epoch, (n,); one each when None.
+    scales
+        By which factor each example is resized, (n,), before it is varied; then some squares show objects of
+        any size. None leaves all as they are.
     """
 
     def __init__(
-        self, examples: Examples, augment: Augment, *, seed: int = 0, repeats: Sequence[int] | None = None
+        self,
+        examples: Examples,
+        augment: Augment,
+        *,
+        seed: int = 0,
+        repeats: Sequence[int] | None = None,
+        scales: Sequence[float] | None = None,
     ) -> None:
         self._examples, self._augment, self._seed = examples, augment, seed
+        self._scales = scales
         each = [1] * len(examples) if repeats is None else repeats
         self._rows = [index for index, count in enumerate(each) for _ in range(count)]
 
@@ -56,8 +66,11 @@ class Squares(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Return a square and its objects, as epoch ``key[0]`` sees row ``key[1]``."""
         epoch, row = key
-        example = self._examples[self._rows[row]]
-        return sample_of(self._augment(example, rng_of(self._seed, epoch, row)))
+        index = self._rows[row]
+        example, rng = self._examples[index], rng_of(self._seed, epoch, row)
+        if self._scales is None:
+            return sample_of(self._augment(example, rng))
+        return sample_of(self._augment(example, rng, scale=self._scales[index], widely=WIDELY))
 
 
 def sample_of(example: Example, *, masks: bool = True) -> Sample:
@@ -84,14 +97,16 @@ def together(samples: Sequence[Sample]) -> tuple[list[torch.Tensor], list[dict[s
 
 
 class Whole(Dataset[Sample]):
-    """Examples as they are, to validate on."""
+    """Examples as they are, or resized by `scales`, to validate on."""
 
-    def __init__(self, examples: Examples) -> None:
-        self._examples = examples
+    def __init__(self, examples: Examples, scales: Sequence[float] | None = None) -> None:
+        self._examples, self._scales = examples, scales
 
     def __len__(self) -> int:
         return len(self._examples)
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Return row ``key[1]``."""
-        return sample_of(self._examples[key[1]], masks=False)
+        example = self._examples[key[1]]
+        scale = 1.0 if self._scales is None else self._scales[key[1]]
+        return sample_of(whole(example, scale), masks=False)

@@ -15,6 +15,7 @@ from coverslip.core.files import atomic
 from coverslip.learn.classify.pictures import read_picture
 from coverslip.learn.classify.predict import pictures_of
 from coverslip.learn.detect.objects import Found, apart, label_image
+from coverslip.learn.detect.picture import found_on, in_light
 from coverslip.learn.segment.predict import check_stems, write_png
 from coverslip.models.detectors_run import Detector
 from coverslip.models.folder import ModelFolder
@@ -57,7 +58,7 @@ def predict_pictures(
             except CoverslipError as error:
                 failed.append({"path": path, "message": str(error)})
                 continue
-            found = found_on(detector, pixels)
+            found = objects_on(detector, pixels)
             write_png(folder / f"{Path(path).stem}.png", label_image(found, pixels.shape[1::-1]))
             writer.writerows(_rows(path, found, detector.classes))
             counts += np.bincount(found.labels, minlength=len(counts))
@@ -66,9 +67,9 @@ def predict_pictures(
     return {"pictures": done, "classes": list(detector.classes), "counts": by_class, "failed": failed}
 
 
-def found_on(detector: Detector, pixels: NDArray[np.uint8]) -> Found:
-    """Return the objects of a picture, none of which covers most of another."""
-    return apart(Found(*detector.found(pixels[None])[0]), overlap=OVERLAP)
+def objects_on(detector: Detector, pixels: NDArray[np.uint8]) -> Found:
+    """Return the objects of a picture as it was read, none of which covers most of another."""
+    return apart(found_on(detector, in_light(detector, pixels)), overlap=OVERLAP)
 
 
 def _rows(path: str, found: Found, classes: tuple[str, ...]) -> list[list[Any]]:

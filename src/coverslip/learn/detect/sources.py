@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from coverslip.core import Box
 from coverslip.core.errors import CoverslipError, UsageError
 from coverslip.learn.detect.example import Example, from_labels
 from coverslip.learn.segment.drawn import COLUMN, folder_of
+from coverslip.models.detectors_light import Light, light_of, stretched
+from coverslip.models.nuclei.scale import LARGEST, SMALLEST
 from coverslip.slides import Slide, open_slide
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ LABEL_IMAGES = (".png", ".tif", ".tiff")
 
 WINDOW = 1024
 """Larger pictures and slides are cut into windows of this side."""
+
+CROWD = 16
+"""A square is cut for every so many objects, so that crowded pictures teach more often."""
 
 KEPT = 512
 """Windows that are kept in memory."""
@@ -48,6 +54,8 @@ class Drawn:
         Objects in level-0 pixels; empty with `labels`.
     labels
         Instance mask (h, w) of level 0, or None.
+    light
+        The intensities that become black and white; None leaves the picture's own.
     """
 
     source: SlideSource
@@ -55,6 +63,20 @@ class Drawn:
     size: tuple[int, int]
     shapes: tuple[Shape, ...] = ()
     labels: NDArray[np.int32] | None = None
+    light: Light | None = None
+
+    @cached_property
+    def sides(self) -> NDArray[np.float64]:
+        """Sides of squares as large as the objects' boxes, in pixels that the network sees, (n,)."""
+        if self.labels is not None:
+            from scipy.ndimage import find_objects
+
+            places = [place for place in find_objects(self.labels) if place is not None]
+            spans = [(y.stop - y.start) * (x.stop - x.start) for y, x in places]
+        else:
+            bounds = [shape.geometry.bounds for shape in self.shapes]
+            spans = [(right - left) * (bottom - top) for left, top, right, bottom in bounds]
+        return np.sqrt(np.asarray(spans, np.float64)) / self.downsample
 
     @property
     def count(self) -> int:
@@ -71,6 +93,7 @@ class Reading:
     mpp: float | None
     rename: dict[str, str]
     repair: bool = False
+    stretch: bool = False
 
 
 def read_objects(cohort: Cohort, reading: Reading) -> list[Drawn]:
@@ -106,8 +129,9 @@ def _read(source: SlideSource, file: Path, reading: Reading) -> Drawn:
     with open_slide(source.path, mpp=source.mpp) as slide:
         step = 1.0 if reading.mpp is None else reading.mpp / slide.require_mpp()
         size = (max(1, round(slide.size.width / step)), max(1, round(slide.size.height / step)))
+        light = light_of(slide.thumbnail(WINDOW)) if reading.stretch else None
         if file.suffix.lower() in LABEL_IMAGES:
-            return Drawn(source, step, size, labels=_mask(file, slide, reading))
+            return Drawn(source, step, size, labels=_mask(file, slide, reading), light=light)
         drawn = Annotations.read(file, slide=slide).renamed(reading.rename)
         drawn = drawn.checked(slide=slide, classes=reading.classes, repair=reading.repair)
         flat = [shape.title for shape in drawn.shapes if reading.masks and shape.kind == "rectangle"]
@@ -116,7 +140,9 @@ def _read(source: SlideSource, file: Path, reading: Reading) -> Drawn:
                 f"{file} holds boxes alone, and masks are to be learned",
                 mend="write masks: false in the task",
             )
-        return Drawn(source, step, size, tuple(shape for shape in drawn.shapes if shape.polygons))
+        return Drawn(
+            source, step, size, tuple(shape for shape in drawn.shapes if shape.polygons), light=light
+        )
 
 
 def _mask(file: Path, slide: Slide, reading: Reading) -> NDArray[np.int32]:
@@ -168,14 +194,18 @@ class Windows:
         """Return a window."""
         return self._get(index)
 
-    def squares(self, side: int, repeat: int) -> list[int]:
-        """Return how many squares of `side` an epoch takes of each window: larger ones hold more."""
-        found = []
-        for row, x, y in self._places:
-            wide, high = self._drawn[row].size
-            area = min(WINDOW, wide - x) * min(WINDOW, high - y)
-            found.append(max(1, round(repeat * area / side**2 / 2)))
-        return found
+    def squares(self, repeat: int) -> list[int]:
+        """Return how many squares an epoch takes of each window: one for every `CROWD` objects, at least."""
+        windows = Counter(row for row, _, _ in self._places)
+        crowds = [self._drawn[row].count / windows[row] / CROWD for row, _, _ in self._places]
+        return [max(repeat, round(repeat * crowd)) for crowd in crowds]
+
+    def scales(self, object_px: float | None) -> list[float] | None:
+        """Return by which factor each window is resized so that its picture's objects have one size."""
+        if object_px is None:
+            return None
+        by_picture = [scale_to(object_px, each.sides) for each in self._drawn]
+        return [by_picture[row] for row, _, _ in self._places]
 
     def where(self, index: int) -> str:
         """Name a window."""
@@ -207,6 +237,8 @@ class Windows:
         step = each.downsample
         with open_slide(each.source.path, mpp=each.source.mpp) as slide:
             pixels = slide.read_at(Box(x * step, y * step, size[0] * step, size[1] * step), step)
+        if each.light is not None:
+            pixels = stretched(pixels, each.light)
         if each.labels is not None:
             return from_labels(pixels, self._cut(each, x, y, pixels.shape[:2]), name=each.source.id)
         return self._of_shapes(each, x, y, pixels)
@@ -229,6 +261,19 @@ class Windows:
         limits = np.array([wide, high, wide, high], np.float32)
         bounds = np.array([p.bounds for p in polygons], np.float32).reshape(-1, 4)
         return Example(pixels, np.clip(bounds, 0, limits), classes, None, name)
+
+
+def scale_to(object_px: float, sides: NDArray[np.float64]) -> float:
+    """Return the factor that brings the median side to `object_px`, within `SMALLEST` and `LARGEST`.
+
+    Examples
+    --------
+    >>> scale_to(22, np.array([10.0, 11.0, 40.0])), scale_to(22, np.empty(0))
+    (2.0, 1.0)
+    """
+    if not len(sides):
+        return 1.0
+    return float(np.clip(object_px / max(float(np.median(sides)), 1e-3), SMALLEST, LARGEST))
 
 
 def _near(each: Drawn, x: int, y: int, size: tuple[int, int]) -> list[Shape]:

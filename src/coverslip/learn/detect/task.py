@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from coverslip.cohort import Cohort, Splits, given, holdout
 from coverslip.core import as_mpp
 from coverslip.core.errors import UsageError
 from coverslip.learn.detect.augment import Augment
-from coverslip.learn.detect.sources import Drawn, Reading, read_objects
+from coverslip.learn.detect.fitted import Network
+from coverslip.learn.detect.sources import Drawn, Reading, read_objects, scale_to
 from coverslip.learn.fit import FitSpec
 from coverslip.learn.task import Plan, Trained
 from coverslip.learn.told import Listen, Told, silent
 from coverslip.models.detectors import DetectorSpec
 
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """What is trained.
-
-    Parameters
-    ----------
-    backbone, width, finest, levels, anchor, at_most
-        See `coverslip.models.detectors.DetectorSpec`.
-    pretrained
-        Begin with the backbone's published weights (backbones of timm).
-    """
-
-    backbone: str = "small"
-    width: int = 64
-    finest: int = 2
-    levels: int = 4
-    anchor: int = 12
-    at_most: int = 500
-    pretrained: bool = False
+FIT = FitSpec(monitor="-val_map", batch_size=4, clip=5.0, weight_decay=0.02, ema=0.99)
+"""What trains from scratch; other keys of ``fit`` keep these."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +41,12 @@ class DetectTask:
         True learns outlines, too (Mask R-CNN); False boxes alone (Faster R-CNN).
     mpp
         Microns per pixel that the network sees; without it pictures are taken as they are.
+    object_px
+        Bring pictures whose scale nobody knows to one size of object: the median side of a picture's objects
+        becomes so many pixels, in training as drawn, afterwards as found at a first look. Not with `mpp`.
+    stretch
+        Black and white of each picture are set by its own darkest and brightest pixels, as dark
+        fluorescence wants it. Not with `mpp`.
     name
         Of the model and its objects.
     rename
@@ -65,12 +58,12 @@ class DetectTask:
     augment
         How squares are cut and varied.
     repeat
-        How often an epoch goes over a picture: squares that together have half its area, at least one.
+        Squares that an epoch cuts of a picture for every 16 objects on it, at least.
     test, val, seed
         Shares of the patients held back, and the seed; a column ``split`` is taken instead where there is
         one.
     fit
-        How the network is fitted; ``monitor`` is ``-val_map`` unless said otherwise.
+        How the network is fitted; keys that are not said stay as in `FIT`, which trains from scratch.
     """
 
     key: ClassVar[str] = "detect"
@@ -79,6 +72,8 @@ class DetectTask:
     classes: tuple[str, ...]
     masks: bool = True
     mpp: float | None = None
+    object_px: float | None = None
+    stretch: bool = False
     name: str = "detect"
     rename: dict[str, str] = field(default_factory=dict)
     repair: bool = False
@@ -88,28 +83,36 @@ class DetectTask:
     test: float = 0.2
     val: float = 0.2
     seed: int = 0
-    fit: FitSpec = field(default_factory=lambda: FitSpec(monitor="-val_map", batch_size=4, clip=5.0))
+    fit: FitSpec = FIT
 
     def __post_init__(self) -> None:
         if self.mpp is not None:
             as_mpp(self.mpp)
         if self.repeat < 1:
             raise UsageError(f"repeat {self.repeat} is too small: expected 1 or more")
-        self.spec()
+        if self.object_px is not None and not 4 <= self.object_px <= 256:
+            raise UsageError(f"object_px {self.object_px} cannot be: expected 4 to 256 pixels")
+        if self.mpp is not None and (self.object_px is not None or self.stretch):
+            raise UsageError(
+                "mpp says the scale of slides; object_px and stretch are for pictures of unknown scale",
+                mend="give mpp alone, or leave it out",
+            )
+        self.spec(())
 
-    def spec(self) -> DetectorSpec:
-        """Return what builds the network."""
-        n = self.network
+    def spec(self, drawn: Sequence[Drawn]) -> DetectorSpec:
+        """Return what builds the network, its boxes fitted to the objects drawn."""
+        n = self.network.fitted(self._sides(drawn))
+        names = ("backbone", "width", "finest", "levels", "anchor", "at_most")
         return DetectorSpec(
             classes=self.classes,
-            masks=self.masks,
-            backbone=n.backbone,
-            width=n.width,
-            finest=n.finest,
-            levels=n.levels,
-            anchor=n.anchor,
-            at_most=n.at_most,
+            architecture="mask-rcnn" if self.masks else "faster-rcnn",
+            **{name: getattr(n, name) for name in names},
         )
+
+    def _sides(self, drawn: Sequence[Drawn]) -> NDArray[np.float64]:
+        scales = [1.0 if self.object_px is None else scale_to(self.object_px, d.sides) for d in drawn]
+        sides = [each.sides * scale for each, scale in zip(drawn, scales, strict=True)]
+        return np.concatenate([np.empty(0), *sides])
 
     def plan(self) -> Plan:
         """Read the cohort, all objects and the splits; train nothing.
@@ -134,7 +137,12 @@ class DetectTask:
         """Read the cohort, all objects and the splits, checked."""
         cohort = Cohort.read(self.cohort, labels=[])
         reading = Reading(
-            classes=self.classes, masks=self.masks, mpp=self.mpp, rename=self.rename, repair=self.repair
+            classes=self.classes,
+            masks=self.masks,
+            mpp=self.mpp,
+            rename=self.rename,
+            repair=self.repair,
+            stretch=self.stretch,
         )
         drawn = read_objects(cohort, reading)
         if "split" in cohort.columns:

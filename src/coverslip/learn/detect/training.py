@@ -11,7 +11,7 @@ import numpy as np
 from coverslip.core import atomic
 from coverslip.learn.detect.feed import Squares, Whole, together
 from coverslip.learn.detect.module import DetectModule, network_state
-from coverslip.learn.detect.objects import Found
+from coverslip.learn.detect.picture import found_on
 from coverslip.learn.detect.scoring import Ranked, best_score, ranked
 from coverslip.learn.detect.sources import Drawn, Windows
 from coverslip.learn.fit import Fitted, fit
@@ -21,7 +21,8 @@ from coverslip.learn.parse import plain
 from coverslip.learn.segment.training import write_cohort
 from coverslip.learn.told import Listen, Told
 from coverslip.models.card import IMAGENET_MEAN, IMAGENET_STD
-from coverslip.models.detectors import build_detector
+from coverslip.models.detectors import DetectorSpec, build_detector
+from coverslip.models.detectors_light import Sight
 from coverslip.models.detectors_run import Detector
 from coverslip.models.folder import FolderCard, ModelFolder
 from coverslip.models.network import file_digest
@@ -46,11 +47,17 @@ def train(task: DetectTask, run: Path, read: Read, *, listen: Listen) -> dict[st
         name: Windows([drawn[i] for i in getattr(fold, name)], task.classes, masks=task.masks)
         for name in ("train", "val", "test")
     }
-    fitted = _fitted(task, parts, run / "models" / task.name / "fit", listen=listen)
-    network = build_detector(task.spec())
+    spec = task.spec([drawn[i] for i in fold.train])
+    fitted = _fitted(task, parts, spec, (run / "models" / task.name / "fit", listen))
+    network = build_detector(spec)
     network.load_state_dict(network_state(fitted.state()))
     detector = Detector(
-        network, task.classes, least_score=LEAST, device=task.fit.device, threads=task.fit.threads
+        network,
+        task.classes,
+        least_score=LEAST,
+        sight=Sight(task.object_px, task.stretch),
+        device=task.fit.device,
+        threads=task.fit.threads,
     )
     judged = ranked_of(detector, parts["val"] if len(parts["val"]) else parts["train"])
     least = best_score(judged)
@@ -59,24 +66,28 @@ def train(task: DetectTask, run: Path, read: Read, *, listen: Listen) -> dict[st
     scores = scores_of(task.classes, ranked_of(detector, held), least)
     with atomic(run / "evaluation" / f"{task.name}.json") as partial:
         partial.write_text(json.dumps(scores, indent=1), encoding="utf-8")
-    card = _card(task, run, (cohort, splits), least=least)
+    card = _card(task, spec, run, (cohort, splits))
+    card["preprocessing"] = {"least_score": least, "object_px": task.object_px, "stretch": task.stretch}
     ModelFolder.save(
         run / "models" / task.name, network_state(fitted.state()), FolderCard(**card, metrics=scores)
     )
     return {"mean_ap50": scores["mean_ap50"], "ap50_of_counts": scores["ap50_of_counts"]}
 
 
-def _fitted(task: DetectTask, parts: dict[str, Windows], folder: Path, *, listen: Listen) -> Fitted:
-    spec = task.fit
+def _fitted(
+    task: DetectTask, parts: dict[str, Windows], of: DetectorSpec, where: tuple[Path, Listen]
+) -> Fitted:
+    spec, (folder, listen) = task.fit, where
     seed_everything(spec.seed)
-    network = build_detector(task.spec(), pretrained=task.network.pretrained)
-    repeats = parts["train"].squares(task.augment.side, task.repeat)
-    squares = Squares(parts["train"], task.augment, seed=spec.seed, repeats=repeats)
-    validation = loader(Whole(parts["val"]), spec, train=False, collate=together, batch_size=1)
+    network = build_detector(of, pretrained=task.network.pretrained)
+    scales = {name: part.scales(task.object_px) for name, part in parts.items()}
+    repeats = parts["train"].squares(task.repeat)
+    squares = Squares(parts["train"], task.augment, seed=spec.seed, repeats=repeats, scales=scales["train"])
+    validation = Whole(parts["val"], scales["val"])
     return fit(
         DetectModule(network, task.classes),
         loader(squares, spec, train=True, collate=together),
-        validation if len(parts["val"]) else None,
+        loader(validation, spec, train=False, collate=together, batch_size=1) if len(validation) else None,
         spec=spec,
         folder=folder,
         listen=listen,
@@ -89,7 +100,7 @@ def ranked_of(detector: Detector, windows: Windows) -> list[Ranked]:
     def pairs() -> Any:
         for index in range(len(windows)):
             example = windows[index]
-            found = Found(*detector.found(example.pixels[None])[0])
+            found = found_on(detector, example.pixels)
             yield (example.boxes, example.classes - 1), found
 
     return ranked(pairs(), len(detector.classes))
@@ -111,22 +122,21 @@ def scores_of(classes: tuple[str, ...], by_class: list[Ranked], least: float) ->
     }
 
 
-def _card(task: DetectTask, run: Path, read: tuple[Cohort, Splits], *, least: float) -> dict[str, Any]:
+def _card(task: DetectTask, spec: DetectorSpec, run: Path, read: tuple[Cohort, Splits]) -> dict[str, Any]:
     cohort, splits = read
-    fold, spec = splits.folds[0], task.spec()
-    names = ("masks", "backbone", "width", "finest", "levels", "anchor", "at_most")
+    fold = splits.folds[0]
+    names = ("backbone", "width", "finest", "levels", "anchor", "at_most")
     parts = {part: len(getattr(fold, part)) for part in ("train", "val", "test")}
     return {
         "id": task.name,
         "task": task.key,
-        "architecture": "mask-rcnn" if task.masks else "faster-rcnn",
+        "architecture": spec.architecture,
         "parameters": {name: getattr(spec, name) for name in names},
         "classes": task.classes,
         "mpp": task.mpp,
         "tile_px": task.augment.side,
         "mean": IMAGENET_MEAN,
         "std": IMAGENET_STD,
-        "preprocessing": {"least_score": least},
         "trained_on": {
             "cohort": Path(task.cohort).name,
             "digest": cohort.digest,

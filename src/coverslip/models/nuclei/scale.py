@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.models.nuclei.detector import Detector
 from coverslip.models.nuclei.intensity import levels
-from coverslip.models.nuclei.reading import Found
 
 SMALLEST, LARGEST = 0.2, 4.0
 """Bounds of the factor by which a picture is resized."""
@@ -22,7 +22,27 @@ AREA = 1024 * 1024
 """Pixels of a picture that are looked at: of a larger one, its middle."""
 
 
-def scale_of(detector: Detector, pixels: NDArray[np.float32]) -> float:
+class Sizes(Protocol):
+    """Objects found, by size and score, (n,) each."""
+
+    @property
+    def diameters(self) -> NDArray[np.floating[Any]]: ...  # noqa: D102 - told above
+    @property
+    def scores(self) -> NDArray[np.floating[Any]]: ...  # noqa: D102
+    def __len__(self) -> int: ...
+
+
+class Looks(Protocol):
+    """Finds objects, in the pixels given; see `coverslip.models.nuclei.detector.Detector`."""
+
+    @property
+    def diameter(self) -> float: ...  # noqa: D102 - in pixels of its own
+    def find(  # noqa: D102 - told above
+        self, pixels: NDArray[np.float32], between: tuple[float, float], scale: float = 1.0
+    ) -> Sizes: ...
+
+
+def scale_of(detector: Looks, pixels: NDArray[np.float32]) -> float:
     """Return by what factor a picture is to be resized so that its nuclei have the detector's size.
 
     The picture is looked at as it is, then at the scale that the sizes found suggest, until that changes
@@ -51,7 +71,7 @@ def scale_of(detector: Detector, pixels: NDArray[np.float32]) -> float:
     return scale
 
 
-def _wanted(detector: Detector, found: Found) -> float:
+def _wanted(detector: Looks, found: Sizes) -> float:
     return float(np.clip(detector.diameter / typical(found), SMALLEST, LARGEST))
 
 
@@ -64,7 +84,7 @@ def _middle(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     return pixels[top : top + side, left : left + side]
 
 
-def typical(found: Found) -> float:
+def typical(found: Sizes) -> float:
     """Return the median diameter of nuclei in pixels, those of better score counting more."""
     order = np.argsort(found.diameters, kind="stable")
     weight = np.cumsum(found.scores[order])
