@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -85,9 +87,10 @@ def test_the_gates_of_attention_unet_are_all_in_use() -> None:
 @pytest.mark.parametrize("name", ["unet", "attention-unet"])
 def test_a_pixel_far_from_the_edge_has_the_same_result_on_any_tile(name: str) -> None:
     torch.manual_seed(1)
-    network = build_segmenter(SegmenterSpec(classes=TWO, architecture=name, depth=3, width=4))
+    spec = SegmenterSpec(classes=TWO, architecture=name, depth=3, width=4)
+    network = build_segmenter(spec)
     _settle(network)
-    segmenter = Segmenter(network, TWO, multiple=8)
+    segmenter = Segmenter(network, spec)
     picture = np.random.default_rng(0).integers(0, 255, (1, 208, 208, 3)).astype(np.uint8)
     large = segmenter.probabilities(picture)[0, :, 8:, 8:]
     small = segmenter.probabilities(picture[:, 8:, 8:])[0]
@@ -97,17 +100,23 @@ def test_a_pixel_far_from_the_edge_has_the_same_result_on_any_tile(name: str) ->
 
 
 def test_tiles_with_a_margin_equal_one_pass() -> None:
-    def blurred(tiles: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    class Blurred(Segmenter):
         """Looks 6 px far, as a small network would."""
-        return np.stack([cv2.blur(t.astype(np.float32), (13, 13)).transpose(2, 0, 1) for t in tiles])
+
+        def __init__(self) -> None:
+            self.multiple, self.surround = 8, None
+
+        def probabilities(self, tiles: Any, views: Any = None) -> Any:
+            assert views is None
+            return np.stack([cv2.blur(t.astype(np.float32), (13, 13)).transpose(2, 0, 1) for t in tiles])
 
     picture = np.random.default_rng(0).integers(0, 255, (150, 90, 3)).astype(np.uint8)
-    once = blurred(picture[None])[0]
-    tiled = whole(blurred, picture, size=32, margin=8, multiple=8)
+    once = Blurred().probabilities(picture[None])[0]
+    tiled = whole(Blurred(), picture, size=32, margin=8)
     assert tiled.shape == (3, 150, 90)
     inside = np.s_[:, 6:-6, 6:-6]
     np.testing.assert_allclose(tiled[inside], once[inside], atol=1e-3)
-    narrow = whole(blurred, picture, size=32, margin=0, multiple=8)
+    narrow = whole(Blurred(), picture, size=32, margin=0)
     assert np.abs(narrow[inside] - once[inside]).max() > 1
 
 
@@ -121,11 +130,12 @@ def _settle(network: torch.nn.Module) -> None:
 
 def test_flips_are_a_mean_over_mirror_images() -> None:
     torch.manual_seed(0)
-    network = build_segmenter(SegmenterSpec(classes=TWO, depth=3, width=8))
+    spec = SegmenterSpec(classes=TWO, depth=3, width=8)
+    network = build_segmenter(spec)
     _settle(network)
     tile = np.random.default_rng(0).integers(0, 255, (1, 64, 64, 3)).astype(np.uint8)
-    once = Segmenter(network, TWO, multiple=8)
-    mirrored = Segmenter(network, TWO, multiple=8, flips=True).probabilities(tile)
+    once = Segmenter(network, spec)
+    mirrored = Segmenter(network, spec, flips=True).probabilities(tile)
     views = [
         (lambda a: a),
         (lambda a: a[..., ::-1, :]),
@@ -141,12 +151,57 @@ def test_flips_are_a_mean_over_mirror_images() -> None:
 
 
 def test_tiles_of_an_odd_size_are_refused() -> None:
-    segmenter = Segmenter(build_segmenter(SegmenterSpec(classes=TWO, depth=3, width=8)), TWO, multiple=8)
+    spec = SegmenterSpec(classes=TWO, depth=3, width=8)
+    segmenter = Segmenter(build_segmenter(spec), spec)
     with pytest.raises(UsageError, match="multiples of 8"):
         segmenter.probabilities(np.zeros((1, 60, 64, 3), np.uint8))
 
 
 def test_a_picture_smaller_than_a_tile_is_segmented_whole() -> None:
-    segmenter = Segmenter(build_segmenter(SegmenterSpec(classes=TWO, depth=3, width=8)), TWO, multiple=8)
+    spec = SegmenterSpec(classes=TWO, depth=3, width=8)
+    segmenter = Segmenter(build_segmenter(spec), spec)
     picture = np.zeros((30, 50, 3), np.uint8)
-    assert whole(segmenter.probabilities, picture, size=64, margin=16, multiple=8).shape == (2, 30, 50)
+    assert whole(segmenter, picture, size=64, margin=16).shape == (2, 30, 50)
+
+
+# ------------------------------------------------------------------ context
+def test_a_view_of_the_surroundings_makes_tiles_equal_one_pass() -> None:
+    """Views are cut out of the picture, so what a tile does not show is there; without them it is not."""
+    torch.manual_seed(4)
+    spec = SegmenterSpec(classes=TWO, depth=3, width=4, context=2, around=48)
+    segmenter = Segmenter(_settled(spec), spec, threads=1)
+    rng = np.random.default_rng(0)
+    picture = cv2.resize(rng.integers(0, 255, (48, 48, 3)).astype(np.uint8), (384, 384))
+    once = segmenter.probabilities(picture[None])[0]
+    tiled = whole(segmenter, picture, size=128, margin=64)
+    inside = np.s_[:, 160:224, 160:224]  # 96 from where its tile's pixels end
+    np.testing.assert_allclose(tiled[inside], once[inside], atol=1e-4)
+    tile = picture[None, 64:320, 64:320]
+    views = segmenter.surround.of_picture(picture)[None, 32 : 32 + 224, 32 : 32 + 224]  # type: ignore[union-attr]
+    mine, other = (segmenter.probabilities(tile, v)[0, :, 96:160, 96:160] for v in (views, 255 - views))
+    np.testing.assert_allclose(mine, once[inside], atol=1e-4)
+    assert np.abs(other - mine).max() > 1e-3  # the surroundings count
+    with pytest.raises(UsageError, match="do not belong to tiles"):
+        segmenter.probabilities(picture[None], picture[None])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"context": 3, "around": 8}, "3 times as coarse"),
+        ({"context": 2, "around": 3}, "around 3 cannot be: expected a multiple of 16"),
+        ({"context": 4, "around": 8, "architecture": "fpn"}, "fpn takes no context"),
+    ],
+)
+def test_contexts_that_cannot_be_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        SegmenterSpec(classes=TWO, **options)
+
+
+def _settled(spec: SegmenterSpec) -> torch.nn.Module:
+    network = build_segmenter(spec).train()
+    side = 64 // spec.context + 2 * spec.around
+    with torch.no_grad():
+        for _ in range(2):
+            network(torch.rand(2, 3, 64, 64), torch.rand(2, 3, side, side))
+    return network

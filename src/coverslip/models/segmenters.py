@@ -52,6 +52,10 @@ class SegmenterSpec:
         How often the encoder halves the picture; sides of tiles are multiples of ``2 ** depth``.
     width
         Channels of the decoder's finest stage (U-Nets), doubled at each coarser one up to 16 times.
+    context
+        How many times coarser a second look at the surroundings is: 2, 4, 8 …; 1 for none (U-Nets).
+    around
+        Pixels of that look on each side of the tile; see `coverslip.models.segmenters_context.Surround`.
 
     Raises
     ------
@@ -66,6 +70,8 @@ class SegmenterSpec:
     encoder: str = SMALL
     depth: int = 5
     width: int = 16
+    context: int = 1
+    around: int = 0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
@@ -83,6 +89,24 @@ class SegmenterSpec:
                 "to 5 "
                 "and a width of 1 or more"
             )
+        if self.context != 1:
+            self._check_context()
+
+    def _check_context(self) -> None:
+        powers = [2**step for step in range(1, self.depth)]
+        if self.context not in powers:
+            raise UsageError(
+                f"context {self.context} times as coarse as the tiles cannot be: expected one of {powers}"
+            )
+        if self.architecture not in DECODERS:
+            raise UsageError(
+                f"{self.architecture} takes no context", mend=f"take one of {', '.join(sorted(DECODERS))}"
+            )
+        if self.around < 1 or self.around % (self.multiple // self.context):
+            raise UsageError(
+                f"around {self.around} cannot be: expected a multiple of {self.multiple // self.context} "
+                "pixels of the context"
+            )
 
     @property
     def multiple(self) -> int:
@@ -92,6 +116,8 @@ class SegmenterSpec:
 
 def build_segmenter(spec: SegmenterSpec, *, pretrained: bool = False) -> nn.Module:
     """Make the network: float pictures (n, 3, h, w), normalised, to scores (n, classes, h, w).
+
+    With a context it takes the views of the surroundings as well.
 
     Parameters
     ----------
@@ -129,7 +155,11 @@ def build_segmenter(spec: SegmenterSpec, *, pretrained: bool = False) -> nn.Modu
             f"{spec.architecture} cannot be built over the encoder {spec.encoder!r}: {error}",
             mend="take another encoder of timm, e.g. resnet34, or encoder: small",
         ) from error
-    return network
+    if spec.context == 1:
+        return network
+    from coverslip.models.segmenters_context import Surround, WithContext
+
+    return WithContext(network, Surround(spec.context, spec.around), spec.depth)
 
 
 def _ours(place: str) -> Any:

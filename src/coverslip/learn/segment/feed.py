@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from coverslip.slides import Slide, open_slide
 from coverslip.stain.augment import augment_hed
 
 if TYPE_CHECKING:
+    from coverslip.models.segmenters_context import Surround
     from coverslip.slides import SlideSource
 
 Item = dict[str, torch.Tensor]
@@ -70,17 +72,31 @@ class Augment:
 class Pixels:
     """Pixels of slides at the scale of their masks; each process opens the slides for itself."""
 
-    def __init__(self, sources: Sequence[SlideSource], masks: Sequence[Masks]) -> None:
-        self._sources, self._masks = list(sources), masks
+    def __init__(
+        self, sources: Sequence[SlideSource], masks: Sequence[Masks], surround: Surround | None = None
+    ) -> None:
+        self._sources, self._masks, self.surround = list(sources), masks, surround
         self._open: dict[int, Slide] = {}
 
     def read(self, slide: int, x: int, y: int, side: int) -> NDArray[np.uint8]:
         """Return (side, side, 3) from pixel (x, y) of the masks on; white beyond the edge."""
+        step = self._masks[slide].downsample
+        return self._slide(slide).read_at(Box(x * step, y * step, side * step, side * step), step)
+
+    def view(self, slide: int, x: int, y: int, side: int) -> NDArray[np.uint8] | None:
+        """Return the surroundings of the square that `read` gives; None where nobody wants them."""
+        if self.surround is None:
+            return None
+        step = self._masks[slide].downsample
+        coarse, edge = step * self.surround.factor, step * self.surround.factor * self.surround.around
+        wide = self.surround.side(side) * coarse
+        return self._slide(slide).read_at(Box(x * step - edge, y * step - edge, wide, wide), coarse)
+
+    def _slide(self, slide: int) -> Slide:
         if slide not in self._open:
             source = self._sources[slide]
             self._open[slide] = open_slide(source.path, mpp=source.mpp)
-        step = self._masks[slide].downsample
-        return self._open[slide].read_at(Box(x * step, y * step, side * step, side * step), step)
+        return self._open[slide]
 
     def close(self) -> None:
         """Close the slides."""
@@ -125,7 +141,7 @@ class TrainTiles:
         return self._rows
 
     def __getitem__(self, key: tuple[int, int]) -> Item:
-        """Return ``pixels`` (3, h, w) uint8, ``mask`` (h, w) uint8 and ``place``."""
+        """Return ``pixels`` (3, h, w) uint8, ``mask`` (h, w) uint8, ``place``, and ``view`` if wanted."""
         epoch, row = key
         place = int(self._of_epoch(epoch)[row])
         rng = rng_of(self._seed, epoch, row)
@@ -133,8 +149,11 @@ class TrainTiles:
         shift = rng.integers(-side // 2, side // 2 + 1, 2)
         x, y = (int(v) for v in self._places.xy[place] + shift)
         mask = self._masks[number].window(x, y, side, side)
+        view, same = self._pixels.view(number, x, y, side), deepcopy(rng)
         tile, mask = self._augment(self._pixels.read(number, x, y, side), mask, rng)
-        return item_of(tile, mask, place)
+        if view is not None:  # varied as the tile is
+            view, _ = self._augment(view, np.zeros(view.shape[:2], np.uint8), same)
+        return item_of(tile, mask, place, view)
 
     def _of_epoch(self, epoch: int) -> NDArray[np.int64]:
         if self._drawn[0] != epoch:
@@ -159,13 +178,19 @@ class FixedTiles:
         number, (x, y) = int(self._places.slide[place]), self._places.xy[place].tolist()
         side = self._places.side
         mask = self._masks[number].window(x, y, side, side)
-        return item_of(self._pixels.read(number, x, y, side), mask, place)
+        view = self._pixels.view(number, x, y, side)
+        return item_of(self._pixels.read(number, x, y, side), mask, place, view)
 
 
-def item_of(pixels: NDArray[np.uint8], mask: NDArray[np.uint8], place: int) -> Item:
-    """Return a tile and its mask as tensors."""
-    return {
+def item_of(
+    pixels: NDArray[np.uint8], mask: NDArray[np.uint8], place: int, view: NDArray[np.uint8] | None = None
+) -> Item:
+    """Return a tile, its mask and the view of its surroundings as tensors."""
+    item = {
         "pixels": torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1),
         "mask": torch.from_numpy(np.ascontiguousarray(mask)),
         "place": torch.tensor(place),
     }
+    if view is not None:
+        item["view"] = torch.from_numpy(np.ascontiguousarray(view)).permute(2, 0, 1)
+    return item

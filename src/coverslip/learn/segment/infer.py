@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import GeometryError
+from coverslip.models.segmenters_context import Surround
 from coverslip.models.segmenters_run import Segmenter
 from coverslip.slides import Slide
-from coverslip.tiles import GridSpec, Tiles, place, stream
+from coverslip.tiles import Batch, GridSpec, Tiles, place, stream
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +65,12 @@ def segmented(
     wide = widened(slide, tiles, margin)
     size = tiles.spec.size
     kept = slice(margin, margin + size)
-    for found in stream(slide, wide, batch_size=batch, threads=threads):
-        whole = segmenter.probabilities(found.pixels)
+    options = {"batch_size": batch, "threads": threads}
+    views: Iterator[Batch | None] = repeat(None)
+    if segmenter.surround is not None:
+        views = iter(stream(slide, viewed(slide, wide, segmenter.surround), **options))
+    for found, view in zip(stream(slide, wide, **options), views, strict=False):
+        whole = segmenter.probabilities(found.pixels, None if view is None else view.pixels)
         yield Part(found.index, whole[:, :, kept, kept], found.missing, found.errors)
 
 
@@ -75,6 +81,16 @@ def widened(slide: Slide, tiles: Tiles, margin: int) -> Tiles:
     """
     spec = GridSpec(mpp=tiles.mpp, size=tiles.spec.size + 2 * margin, edge="pad", min_tissue=0)
     corners = np.floor(tiles.xy - margin * tiles.downsample + 0.5).astype(np.int64)
+    return place(slide, corners, spec)
+
+
+def viewed(slide: Slide, tiles: Tiles, surround: Surround) -> Tiles:
+    """Return the views of the tiles' surroundings, in the tiles' order."""
+    coarse = tiles.downsample * surround.factor
+    spec = GridSpec(
+        mpp=tiles.mpp * surround.factor, size=surround.side(tiles.spec.size), edge="pad", min_tissue=0
+    )
+    corners = np.floor(tiles.xy - surround.around * coarse + 0.5).astype(np.int64)
     return place(slide, corners, spec)
 
 

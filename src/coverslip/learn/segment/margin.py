@@ -30,15 +30,27 @@ def measured_margin(segmenter: Segmenter, pixels: Pixels, places: Places, *, wid
     needed = 0
     for row in np.linspace(0, len(places) - 1, min(LOOK, len(places))).astype(int):
         slide, (x, y) = int(places.slide[row]), places.xy[row].tolist()
-        around = pixels.read(slide, x - 2 * widest, y - 2 * widest, 5 * widest)
-        needed = max(needed, reach_of(segmenter, around, widest))
+        whole = _probabilities(segmenter, pixels, (slide, x - 2 * widest, y - 2 * widest, 5 * widest))
+        inner = _probabilities(segmenter, pixels, (slide, x - widest, y - widest, 3 * widest))
+        needed = max(needed, reach_of(whole, inner, widest))
     return min(widest, -(-needed // step) * step)
 
 
-def reach_of(segmenter: Segmenter, picture: NDArray[np.uint8], cut: int) -> int:
-    """Return how far from an edge, in pixels, results change when `cut` pixels are cut off all around."""
-    whole = segmenter.probabilities(picture[None])[0]
-    inner = segmenter.probabilities(picture[None, cut:-cut, cut:-cut])[0]
+def _probabilities(
+    segmenter: Segmenter, pixels: Pixels, at: tuple[int, int, int, int]
+) -> NDArray[np.float32]:
+    view = pixels.view(*at)
+    return segmenter.probabilities(pixels.read(*at)[None], None if view is None else view[None])[0]
+
+
+def reach_of(whole: NDArray[np.float32], inner: NDArray[np.float32], cut: int) -> int:
+    """Return how far from an edge, in pixels, results (k, h, w) change when `cut` pixels are cut off around.
+
+    Parameters
+    ----------
+    whole, inner
+        Of the picture, and of the picture without these pixels.
+    """
     changed = np.abs(whole[:, cut:-cut, cut:-cut] - inner).max(axis=0) > CLOSE
     if not changed.any():
         return 0

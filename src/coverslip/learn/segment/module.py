@@ -30,7 +30,7 @@ class SegmentModule(pl.LightningModule):
     Parameters
     ----------
     network
-        Normalised pictures (n, 3, h, w) to scores (n, k, h, w).
+        Of `coverslip.models.segmenters.build_segmenter`.
     classes
         Names, for the log.
     loss
@@ -59,10 +59,13 @@ class SegmentModule(pl.LightningModule):
         self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Turn uint8 tiles (n, 3, h, w) into scores (n, k, h, w)."""
-        normal = ((pixels.float() - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
-        scores: torch.Tensor = self.network(normal)
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Turn uint8 tiles (n, 3, h, w), and views of their surroundings, into scores (n, k, h, w)."""
+        inputs = [batch[name] for name in ("pixels", "view") if name in batch]
+        normal = [(pixels.float() - self.mean) / self.std for pixels in inputs]
+        scores: torch.Tensor = self.network(
+            *(n.contiguous(memory_format=torch.channels_last) for n in normal)
+        )
         return scores
 
     def training_step(self, batch: dict[str, torch.Tensor], _index: int) -> torch.Tensor:
@@ -73,7 +76,7 @@ class SegmentModule(pl.LightningModule):
         UsageError
             When it is no number; the tiles are named.
         """
-        scores = self(batch["pixels"])
+        scores = self(batch)
         loss: torch.Tensor = self._loss(scores, batch["mask"])
         self._refuse_nan(loss, batch["place"])
         self._note_hardness(scores.detach(), batch)
@@ -86,7 +89,7 @@ class SegmentModule(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, torch.Tensor], index: int) -> None:
         """Count pixels by truth and prediction; after the last batch, log what they come to."""
-        scores = self(batch["pixels"])
+        scores = self(batch)
         loss = self._loss(scores, batch["mask"])
         self.log("val_loss", loss, on_step=False, on_epoch=True, batch_size=len(scores))
         mask, found = batch["mask"].long(), scores.argmax(1)

@@ -73,7 +73,7 @@ def predict_pictures(
 def mask_of(segmenter: Segmenter, pixels: NDArray[np.uint8], *, margin: int) -> NDArray[np.uint8]:
     """Return the class of every pixel of a picture, from 1 on."""
     size = max(segmenter.multiple, SIZE // segmenter.multiple * segmenter.multiple)
-    found = whole(segmenter.probabilities, pixels, size=size, margin=margin, multiple=segmenter.multiple)
+    found = whole(segmenter, pixels, size=size, margin=margin)
     return (found.argmax(axis=0) + 1).astype(np.uint8)
 
 

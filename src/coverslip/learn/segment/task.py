@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,15 +39,21 @@ class Network:
     width: int = 16
     pretrained: bool = False
 
-    def spec(self, classes: tuple[str, ...]) -> SegmenterSpec:
-        """Return what builds it."""
-        return SegmenterSpec(
-            classes=classes,
-            architecture=self.architecture,
-            encoder=self.encoder,
-            depth=self.depth,
-            width=self.width,
-        )
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """A second, coarser look around each tile.
+
+    Parameters
+    ----------
+    mpp
+        Microns per pixel of it: 2, 4, 8 … times the task's; None for no such look.
+    around_um
+        How far it reaches beyond the tile on each side; by default it has as many pixels as the tile.
+    """
+
+    mpp: float | None = None
+    around_um: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +84,8 @@ class SegmentTask:
         ``annotations.json``.
     network
         What is trained.
+    context
+        ``{mpp: 4}``: tell a tile by what lies around it, too, where its own pixels do not say enough.
     loss
         Weights of cross-entropy, dice, focal, tversky and boundary.
     balance
@@ -93,7 +102,7 @@ class SegmentTask:
     seed
         Of the split.
     fit
-        How the network is fitted. Without the key ``fit`` the epoch of the best ``-val_dice`` is kept, of
+        How the network is fitted. Unless said otherwise the epoch of the best ``-val_dice`` is kept, of
         running averages of weights and of batch statistics (``ema: 0.98``): with few tiles per epoch the
         statistics of the last batches alone let validation jump.
     """
@@ -111,6 +120,7 @@ class SegmentTask:
     leave_out: tuple[str, ...] = ()
     repair: bool = False
     network: Network = field(default_factory=Network)
+    context: Context = field(default_factory=Context)
     loss: dict[str, float] = field(default_factory=lambda: dict(LOSS))
     balance: bool = True
     hard: float = 0.0
@@ -123,7 +133,7 @@ class SegmentTask:
 
     def __post_init__(self) -> None:
         as_mpp(self.mpp)
-        spec = self.network.spec(self.classes)
+        spec = self.spec()
         if self.tile < spec.multiple or self.tile % spec.multiple:
             raise UsageError(f"tile {self.tile} cannot be: expected a multiple of {spec.multiple}")
         for name in (*(self.priority or ()), *((self.background,) if self.background else ())):
@@ -135,6 +145,44 @@ class SegmentTask:
         if self.tiles_per_epoch is not None and self.tiles_per_epoch < 1:
             raise UsageError(f"tiles_per_epoch {self.tiles_per_epoch} is too small: expected 1 or more")
         _check_loss(self.loss)
+
+    def spec(self) -> SegmenterSpec:
+        """Return what builds the network.
+
+        Raises
+        ------
+        UsageError
+            When the context's mpp is no power of two times the task's, or the network takes none.
+        """
+        n = self.network
+        factor, around = self._surround()
+        return SegmenterSpec(
+            classes=self.classes,
+            architecture=n.architecture,
+            encoder=n.encoder,
+            depth=n.depth,
+            width=n.width,
+            context=factor,
+            around=around,
+        )
+
+    def _surround(self) -> tuple[int, int]:
+        """Return how many times coarser the context is, and its pixels on each side of a tile."""
+        if self.context.mpp is None:
+            return 1, 0
+        times = as_mpp(self.context.mpp) / self.mpp
+        factor = round(times)
+        if abs(times / max(factor, 1) - 1) > 0.01 or factor < 2:
+            raise UsageError(
+                f"context.mpp {self.context.mpp:g} is {times:g} times mpp {self.mpp:g}: expected 2, 4, 8 …"
+            )
+        step = max(1, 2**self.network.depth // factor)
+        wanted = (
+            (self.tile - self.tile / factor) / 2
+            if self.context.around_um is None
+            else self.context.around_um / (self.mpp * factor)
+        )
+        return factor, max(step, math.ceil(wanted / step) * step)
 
     # ------------------------------------------------------------------ looking
     def plan(self) -> Plan:

@@ -30,6 +30,7 @@ from coverslip.models.card import IMAGENET_MEAN, IMAGENET_STD
 from coverslip.models.folder import FolderCard, ModelFolder
 from coverslip.models.network import file_digest
 from coverslip.models.segmenters import build_segmenter
+from coverslip.models.segmenters_context import Surround
 from coverslip.models.segmenters_run import Segmenter
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def part_of(task: SegmentTask, slides: list[DrawnSlide]) -> Part:
     """Return masks and places of some slides."""
     masks = masks_of(task, slides)
     places = Places.of(masks, task.tile, len(task.classes))
-    return Part(slides, masks, places, Pixels([each.source for each in slides], masks))
+    spec = task.spec()
+    surround = None if spec.context == 1 else Surround(spec.context, spec.around)
+    return Part(slides, masks, places, Pixels([each.source for each in slides], masks, surround))
 
 
 def masks_of(task: SegmentTask, slides: Sequence[DrawnSlide]) -> list[Masks]:
@@ -125,7 +128,7 @@ def _fitted(
     few = checked.places.take(_spread(len(checked.places), AT_MOST_VALIDATED))
     validation = FixedTiles(checked.pixels, checked.masks, few) if len(few) else None
     seed_everything(spec.seed)
-    network = build_segmenter(task.network.spec(task.classes), pretrained=task.network.pretrained)
+    network = build_segmenter(task.spec(), pretrained=task.network.pretrained)
     module = SegmentModule(
         network,
         task.classes,
@@ -142,8 +145,7 @@ def _fitted(
         listen=listen,
     )
     network.load_state_dict(network_state(fitted.state()))
-    multiple = task.network.spec(task.classes).multiple
-    segmenter = Segmenter(network, task.classes, multiple=multiple, device=spec.device, threads=spec.threads)
+    segmenter = Segmenter(network, task.spec(), device=spec.device, threads=spec.threads)
     return fitted, segmenter
 
 
@@ -153,7 +155,8 @@ def _spread(count: int, at_most: int) -> NDArray[np.int64]:
 
 def _card(task: SegmentTask, cohort: Cohort, splits: Splits, run: Path) -> dict[str, Any]:
     fold = splits.folds[0]
-    parameters = {name: getattr(task.network, name) for name in ("encoder", "depth", "width")}
+    names = ("encoder", "depth", "width", "context", "around")
+    parameters = {name: getattr(task.spec(), name) for name in names}
     return {
         "id": task.name,
         "task": task.key,
