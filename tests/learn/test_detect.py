@@ -23,6 +23,7 @@ from coverslip.learn.detect.augment import Augment
 from coverslip.learn.detect.example import Example, crop, from_labels, turned
 from coverslip.learn.detect.feed import Squares
 from coverslip.learn.detect.fitted import Network
+from coverslip.learn.detect.module import DetectModule
 from coverslip.learn.detect.objects import Found, apart, drawn, label_image, polygons
 from coverslip.learn.detect.picture import found_on
 from coverslip.learn.detect.predict import objects_on
@@ -267,6 +268,21 @@ def test_networks_learn_and_find(options: dict[str, Any]) -> None:
     assert len(boxes) == len(labels) == len(scores) <= 20
     assert set(labels) <= {0, 1}
     assert (masks is None) or masks.shape[1:] == (28, 28)
+
+
+def test_a_loss_that_is_no_number_is_refused_with_the_pictures_named() -> None:
+    import torch
+
+    class Broken(torch.nn.Module):
+        def forward(self, _pictures: Any, _targets: Any) -> Any:
+            return {"loss_mask": torch.tensor(float("nan")), "loss_classifier": torch.tensor(0.5)}
+
+    module = DetectModule(Broken(), ("disc",), where=lambda index: f"d{index} at (0, 0)")
+    batch = ([torch.zeros(3, 8, 8)] * 2, [{"place": torch.tensor(i)} for i in (3, 5)])
+    with pytest.raises(
+        UsageError, match=r"loss_mask nan, loss_classifier 0.5\) on squares of d3 at \(0, 0\), d5"
+    ):
+        module.training_step(batch, 0)
 
 
 TASK = """

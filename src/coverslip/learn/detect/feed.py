@@ -69,8 +69,11 @@ class Squares(Dataset[Sample]):
         index = self._rows[row]
         example, rng = self._examples[index], rng_of(self._seed, epoch, row)
         if self._scales is None:
-            return sample_of(self._augment(example, rng))
-        return sample_of(self._augment(example, rng, scale=self._scales[index], widely=WIDELY))
+            square = self._augment(example, rng)
+        else:
+            square = self._augment(example, rng, scale=self._scales[index], widely=WIDELY)
+        picture, target = sample_of(square)
+        return picture, {**target, "place": torch.tensor(index)}
 
 
 def sample_of(example: Example, *, masks: bool = True) -> Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -28,10 +29,15 @@ class DetectModule(pl.LightningModule):
         Of `coverslip.models.detectors.build_detector`.
     classes
         Names of its outputs.
+    where
+        Names a window, for messages.
     """
 
-    def __init__(self, network: nn.Module, classes: tuple[str, ...]) -> None:
+    def __init__(
+        self, network: nn.Module, classes: tuple[str, ...], *, where: Callable[[int], str] = str
+    ) -> None:
         super().__init__()
+        self._where = where
         self.network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._classes = classes
         self._pairs: list[Any] = []
@@ -43,15 +49,16 @@ class DetectModule(pl.LightningModule):
         Raises
         ------
         UsageError
-            When it is no number.
+            When it is no number; the pictures are named.
         """
         losses = self.network(*batch)
         loss: torch.Tensor = torch.stack(list(losses.values())).sum()
         if not torch.isfinite(loss):
             said = ", ".join(f"{name} {float(value):.3g}" for name, value in losses.items())
             raise UsageError(
-                f"the loss became {float(loss)} in epoch {self.current_epoch}: {said}",
-                mend="lower fit.lr, or take precision: f32",
+                f"the loss became {float(loss)} in epoch {self.current_epoch} ({said}) on squares of "
+                f"{', '.join(self._where(int(target['place'])) for target in batch[1][:8])}",
+                mend="lower fit.lr, take precision: f32, or look at these pictures",
             )
         self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch[0]))
         return loss

@@ -85,7 +85,7 @@ def _fitted(
     squares = Squares(parts["train"], task.augment, seed=spec.seed, repeats=repeats, scales=scales["train"])
     validation = Whole(parts["val"], scales["val"])
     return fit(
-        DetectModule(network, task.classes),
+        DetectModule(network, task.classes, where=parts["train"].where),
         loader(squares, spec, train=True, collate=together),
         loader(validation, spec, train=False, collate=together, batch_size=1) if len(validation) else None,
         spec=spec,
