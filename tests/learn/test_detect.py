@@ -194,6 +194,17 @@ def test_every_object_of_a_slide_is_found_once(tmp_path: Path, size: int) -> Non
     assert sorted(map(tuple, boxes.round().tolist())) == sorted(map(tuple, truth.boxes.tolist()))
 
 
+def test_the_light_of_a_dim_slide_is_set(tmp_path: Path) -> None:
+    pixels, labels = discs(3, side=256, count=30)
+    cv2.imwrite(str(tmp_path / "dim.png"), (pixels * 0.2 + 10).astype(np.uint8))
+    detector = Exact()
+    detector.sight = Sight(stretch=True)
+    with open_slide(tmp_path / "dim.png", mpp=0.5) as slide:
+        tiles = lay(slide, GridSpec(size=128, edge="pad", min_tissue=0))
+        found = sum(len(part) for part in objects_of_slide(detector, slide, tiles, margin=32))
+    assert found == labels.max()
+
+
 # ------------------------------------------------------------------ plain pictures
 def test_pictures_of_any_scale_and_light_are_judged_alike() -> None:
     """The detector knows discs of 18 pixels alone, black to white; pictures hold larger ones, and dim."""

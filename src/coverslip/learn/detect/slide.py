@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from coverslip.learn.detect.objects import Found, polygons
+from coverslip.learn.detect.sources import WINDOW
 from coverslip.learn.segment.infer import widened
+from coverslip.models.detectors_light import light_of, stretched
 from coverslip.models.detectors_run import Detector, Raw
 from coverslip.models.nuclei.slide import Plots
 from coverslip.slides import Slide
@@ -42,6 +44,8 @@ def objects_of_slide(
 ) -> Iterator[ObjectTable]:
     """Yield the objects of every `PART` tiles, from part `start` on.
 
+    The light of a slide is set as that of pictures where the detector wants it; its scale is the tiles'.
+
     Parameters
     ----------
     margin
@@ -51,6 +55,7 @@ def objects_of_slide(
     """
     said = [] if notes is None else notes
     plots, first = Plots.of(tiles), start * PART
+    light = light_of(slide.thumbnail(WINDOW)) if detector.sight.stretch else None
     rest = np.arange(first, len(tiles))
     wide = widened(slide, tiles.take(rest), margin)
     waiting: list[ObjectTable] = []
@@ -58,7 +63,8 @@ def objects_of_slide(
     for found in stream(slide, wide, batch_size=batch, threads=1):
         unread += int(found.missing.sum())
         said.extend(error for error in found.errors if error not in said)
-        for index, raw, missing in zip(found.index, detector.found(found.pixels), found.missing, strict=True):
+        pixels = found.pixels if light is None else stretched(found.pixels, light)
+        for index, raw, missing in zip(found.index, detector.found(pixels), found.missing, strict=True):
             tile = int(rest[index])
             corner = wide.xy[index].astype(np.float64)
             table = _owned(
