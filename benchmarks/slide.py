@@ -1,19 +1,20 @@
 """Build a gigapixel slide out of the pixels of a real one, to measure on.
 
-    python benchmarks/slide.py SOURCE.svs OUT.svs [--width 60000] [--height 50000]
+    python benchmarks/slide.py SOURCE.svs OUT.svs [--width 60000] [--height 50000] [--jpeg2000]
 
 The densest square of the source, mirrored in both directions, fills three blobs of tissue with lumens;
 around them is the source's glass with noise. So texture and the size of the JPEG tiles are real, the layout
 is not. The result looks like an Aperio SVS: 256 px JPEG tiles of quality 80 with 4:2:0 colour, levels 1, 4,
-16 and 64.
+16 and 64. With ``--jpeg2000`` its tiles are JPEG 2000 as Aperio stores them (33005).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial as partial_of
 from pathlib import Path
 
 import cv2
@@ -99,37 +100,43 @@ class Painter:
         return np.where(large[top : top + count, : self.width, None] > 0.5, tissue, glass)
 
 
-def encode(tile: NDArray[np.uint8]) -> bytes:
-    """Return a tile as JPEG, the last pixels repeated where it is cut."""
+def whole(tile: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a tile of full size, the last pixels repeated where it is cut."""
     down, across = TILE - tile.shape[0], TILE - tile.shape[1]
     full = np.pad(tile, ((0, down), (0, across), (0, 0)), mode="edge") if down or across else tile
-    return bytes(
-        imagecodecs.jpeg8_encode(
-            np.ascontiguousarray(full),
-            level=QUALITY,
-            subsampling="420",
-            colorspace="RGB",
-            outcolorspace="YCBCR",
-        )
-    )
+    return np.ascontiguousarray(full)
 
 
-def encoded(pixels: NDArray[np.uint8], pool: ThreadPoolExecutor) -> Iterator[bytes]:
-    """Yield the JPEG tiles of a picture."""
+def jpeg(tile: NDArray[np.uint8]) -> bytes:
+    """Return a tile as JPEG."""
+    options = {"subsampling": "420", "colorspace": "RGB", "outcolorspace": "YCBCR"}
+    return bytes(imagecodecs.jpeg8_encode(whole(tile), level=QUALITY, **options))
+
+
+def jpeg2000(tile: NDArray[np.uint8]) -> bytes:
+    """Return a tile as a JPEG 2000 stream of about the size of its JPEG."""
+    return bytes(imagecodecs.jpeg2k_encode(whole(tile), level=36, codecformat="J2K", mct=True))
+
+
+Encode = Callable[[NDArray[np.uint8]], bytes]
+
+
+def encoded(pixels: NDArray[np.uint8], pool: ThreadPoolExecutor, encode: Encode) -> Iterator[bytes]:
+    """Yield the tiles of a picture."""
     for y in range(0, pixels.shape[0], TILE):
         row = pixels[y : y + TILE]
         yield from pool.map(encode, [row[:, x : x + TILE] for x in range(0, row.shape[1], TILE)])
 
 
 def base(
-    painter: Painter, quarter: NDArray[np.uint8], height: int, pool: ThreadPoolExecutor
+    painter: Painter, quarter: NDArray[np.uint8], height: int, tiles: Callable[..., Iterator[bytes]]
 ) -> Iterator[bytes]:
-    """Yield the JPEG tiles of level 0, and fill the level at 1 / 4 on the way."""
+    """Yield the tiles of level 0, and fill the level at 1 / 4 on the way."""
     for y in range(0, height, TILE):
         rows = painter.rows(y, min(TILE, height - y))
         small = cv2.resize(rows, (quarter.shape[1], -(-rows.shape[0] // 4)), interpolation=cv2.INTER_AREA)
         quarter[y // 4 : y // 4 + small.shape[0]] = small
-        yield from encoded(rows, pool)
+        yield from tiles(rows)
 
 
 def fourth(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -138,8 +145,9 @@ def fourth(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def write(source: NDArray[np.uint8], path: Path, width: int, height: int) -> None:
-    """Write the slide."""
+def write(source: NDArray[np.uint8], path: Path, size: tuple[int, int], *, encode: Encode = jpeg) -> None:
+    """Write the slide, `size` wide and high."""
+    width, height = size
     painter = Painter.of(source, width, height)
     quarter = np.empty((-(-height // 4), -(-width // 4), 3), np.uint8)
     with (
@@ -147,17 +155,19 @@ def write(source: NDArray[np.uint8], path: Path, width: int, height: int) -> Non
         ThreadPoolExecutor() as pool,
         tifffile.TiffWriter(partial, bigtiff=True) as tif,
     ):
+        tiles = partial_of(encoded, pool=pool, encode=encode)
+        codec = {"photometric": "ycbcr", "compression": "jpeg", "subsampling": (2, 2)}
+        if encode is jpeg2000:
+            codec = {"photometric": "rgb", "compression": "APERIO_JP2000_RGB"}
 
-        def page(tiles: Iterator[bytes], shape: tuple[int, int], step: int, text: str) -> None:
+        def page(made: Iterator[bytes], shape: tuple[int, int], step: int, text: str) -> None:
             density = 1e4 / MPP / step
             tif.write(
-                tiles,
+                made,
                 shape=(*shape, 3),
                 dtype=np.uint8,
                 tile=(TILE, TILE),
-                photometric="ycbcr",
-                compression="jpeg",
-                subsampling=(2, 2),
+                **codec,
                 resolution=(density, density),
                 resolutionunit="CENTIMETER",
                 metadata=None,
@@ -165,16 +175,16 @@ def write(source: NDArray[np.uint8], path: Path, width: int, height: int) -> Non
                 description=f"Aperio Image Library v11.2.1 \r\n{text}|AppMag = {10 / MPP:g}|MPP = {MPP:.4f}",
             )
 
-        whole = f"{width}x{height}"
-        text = f"{whole} [0,0 {whole}] ({TILE}x{TILE}) JPEG/RGB Q={QUALITY}"
-        page(base(painter, quarter, height, pool), (height, width), 1, text)
+        across = f"{width}x{height}"
+        text = f"{across} [0,0 {across}] ({TILE}x{TILE}) JPEG/RGB Q={QUALITY}"
+        page(base(painter, quarter, height, tiles), (height, width), 1, text)
         levels = [quarter, fourth(quarter), fourth(fourth(quarter))]
         tif.write(levels[1], photometric="rgb", rowsperstrip=16, metadata=None, software=False,
-                  description=f"Aperio Image Library v11.2.1 \r\n{whole} -> thumbnail")  # fmt: skip
+                  description=f"Aperio Image Library v11.2.1 \r\n{across} -> thumbnail")  # fmt: skip
         for step, level in zip((4, 16, 64), levels, strict=True):
             shape = (level.shape[0], level.shape[1])
-            text = f"{whole} ({TILE}x{TILE}) -> {shape[1]}x{shape[0]} JPEG/RGB Q={QUALITY}"
-            page(encoded(level, pool), shape, step, text)
+            text = f"{across} ({TILE}x{TILE}) -> {shape[1]}x{shape[0]} JPEG/RGB Q={QUALITY}"
+            page(tiles(level), shape, step, text)
 
 
 def main() -> None:
@@ -184,10 +194,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--width", type=int, default=60_000)
     parser.add_argument("--height", type=int, default=50_000)
+    parser.add_argument("--jpeg2000", action="store_true")
     chosen = parser.parse_args()
     with open_slide(chosen.source) as slide:
         pixels = slide.read_at(Box(0, 0, *slide.size), 1.0)
-    write(pixels, chosen.out, chosen.width, chosen.height)
+    encode = jpeg2000 if chosen.jpeg2000 else jpeg
+    write(pixels, chosen.out, (chosen.width, chosen.height), encode=encode)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import sys
 import threading
 
 import numpy as np
@@ -16,7 +17,7 @@ from coverslip.core import Size
 from coverslip.core.errors import CorruptTileError, SlideError, StainError, UsageError
 from coverslip.slides import open_slide
 from coverslip.slides.resample import span
-from coverslip.tiles import GridSpec, assemble, lay, place, stream
+from coverslip.tiles import GridSpec, assemble, lay, place, scatter, stream
 from coverslip.tiles.assemble import Assembler, Target, cut, cut_past
 from coverslip.tiles.blocks import Blocks
 from coverslip.tiles.plan import Plan, spans
@@ -52,8 +53,9 @@ def expected(slide, tiles):
     ),
     shuffle=st.one_of(st.none(), st.integers(0, 9)),
     many=st.sampled_from([1, 512]),
+    keep=st.sampled_from([0, 1 << 28]),
 )
-def test_equals_read_at(slide, mpp, size, stride, edge, shift, options, shuffle, many):
+def test_equals_read_at(slide, mpp, size, stride, edge, shift, options, shuffle, many, keep):
     spec = GridSpec(mpp=mpp, size=size, stride=stride if stride or size > 20 else 40, edge=edge)
     try:
         laid = lay(slide, spec)
@@ -64,6 +66,8 @@ def test_equals_read_at(slide, mpp, size, stride, edge, shift, options, shuffle,
     tiles = place(slide, tiles.xy + np.array(shift), spec) if shift[0] % 2 else tiles
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(assemble, "MANY", many)
+        patched.setattr(scatter, "MANY", many)
+        patched.setattr(sys.modules["coverslip.tiles.stream"], "KEEP_BYTES", keep)
         pixels, missing, _ = everything(slide, tiles, **options, shuffle=shuffle)
     assert not missing.any()
     assert np.array_equal(pixels, expected(slide, tiles))
@@ -200,6 +204,98 @@ def test_exactly_the_tiles_that_touch_a_corrupt_block_are_missing(
         assert all(slide.path in error and "bad bytes in" in error for error in batch.errors)
 
 
+def blocks_touched(slide, tiles):
+    """For each tile the blocks (column, row) of level 0 under it, by plain loops."""
+    wide, tall = slide.reader.block_size(0)
+    level = slide.levels[0]
+    return [
+        {
+            (column, row)
+            for column in range(max(x, 0) // wide, (min(x + tiles.spec.size, level.width) - 1) // wide + 1)
+            for row in range(max(y, 0) // tall, (min(y + tiles.spec.size, level.height) - 1) // tall + 1)
+        }
+        for x, y in tiles.xy.tolist()
+    ]
+
+
+@FIXTURE
+@given(
+    size=st.integers(1, 150),
+    count=st.integers(1, 40),
+    batch_size=st.integers(1, 9),
+    depth=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_a_deal_names_every_block_once_and_what_must_be_in_memory(
+    slide, size, count, batch_size, depth, seed
+):
+    rng = np.random.default_rng(seed)
+    xy = rng.integers((-200, -200), (1100, 800), (count, 2))
+    tiles = place(slide, xy[np.argsort(xy[:, 1])] if seed % 2 else xy, GridSpec(size=size))
+    plan = Plan.of(slide, tiles, np.arange(count), batch_size)
+    deal, touched = scatter.Deal.of(plan), blocks_touched(slide, tiles)
+    blocks = list(zip(deal.pairs.column.tolist(), deal.pairs.row.tolist(), strict=True))
+    assert len(set(blocks)) == len(blocks)
+    places = [
+        deal.pairs.place[a:b].tolist() for a, b in zip(deal.pairs.start, deal.pairs.start[1:], strict=False)
+    ]
+    assert dict(zip(blocks, places, strict=True)) == {
+        block: [place for place, under in enumerate(touched) if block in under]
+        for block in set().union(*touched)
+    }
+    needed = [part[0] // batch_size for part in places]
+    assert needed == sorted(needed)
+    batches = -(-count // batch_size)
+    assert [needed.count(batch) for batch in range(batches)] == np.diff(deal.first).tolist()
+    reach = [
+        max([b] + [part[-1] // batch_size for part in places if part[0] // batch_size <= b])
+        for b in range(batches)
+    ]
+    assert deal.last.tolist() == reach
+    busy = [batch for batch in range(batches) if batch in needed]
+    most = 0
+    for oldest in range(batches):
+        newest = [*[batch for batch in busy if batch >= oldest], *[batches - 1] * depth][depth - 1]
+        most = max(most, reach[newest] - oldest + 1)
+    assert deal.most_at_once(depth) == most
+
+
+@pytest.mark.parametrize("many", [1, 512])
+@pytest.mark.parametrize("keep", [0, 1 << 28])
+def test_blocks_may_be_memory_not_to_be_written_to(slide, many, keep, monkeypatch):
+    class Frozen(Counting):
+        def block(self, level, column, row, out=None):  # noqa: ARG002 - a reader may leave it unused
+            pixels = np.array(self.reader.block(level, column, row))
+            pixels.flags.writeable = False
+            return pixels
+
+    monkeypatch.setattr(assemble, "MANY", many)
+    monkeypatch.setattr(scatter, "MANY", many)
+    monkeypatch.setattr(sys.modules["coverslip.tiles.stream"], "KEEP_BYTES", keep)
+    for spec in (GridSpec(size=64, edge="pad"), GridSpec(size=64, stride=40)):
+        tiles = lay(slide, spec)
+        with substituted(slide, Frozen(slide.reader)):
+            pixels, _, _ = everything(slide, tiles)
+        assert np.array_equal(pixels, expected(slide, tiles))
+
+
+def test_a_slow_reader_does_not_hold_more_batches_than_said(slide):
+    tiles = lay(slide, GridSpec(size=64, stride=32))
+    plan = Plan.of(slide, tiles, np.arange(len(tiles)), 8)
+    most = scatter.Deal.of(plan).most_at_once(2)
+    dealt, begin = [0, 0], scatter.Dealer.begin
+
+    def counted(self, target):
+        dealt[0] += 1
+        begin(self, target)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(scatter.Dealer, "begin", counted)
+        for done, _ in enumerate(stream(slide, tiles, batch_size=8, depth=2)):
+            dealt[1] = max(dealt[1], dealt[0] - done)
+    assert 2 < dealt[1] <= most + 1
+
+
 def test_windows_are_read_where_blocks_cost_more(slide):
     far = place(slide, [(x, y) for y in range(20, 600, 190) for x in range(20, 900, 190)], GridSpec(size=16))
     near = lay(slide, GridSpec(size=64, stride=32))
@@ -271,7 +367,8 @@ class Inverter:
         self.in_place, self.threads = in_place, set()
 
     def apply(self, rgb, out=None):
-        self.threads.add(threading.current_thread().name)
+        if rgb.size > 3:  # not the one pixel that stands for what lies beyond the edge
+            self.threads.add(threading.current_thread().name)
         return np.subtract(255, rgb, out=out if self.in_place else None)
 
 
@@ -288,6 +385,7 @@ class Inverter:
 )
 def test_normaliser(slide, in_place, many, spec, early, monkeypatch):
     monkeypatch.setattr(assemble, "MANY", many)
+    monkeypatch.setattr(scatter, "MANY", many)
     tiles, normaliser = lay(slide, spec), Inverter(in_place)
     assert Plan.of(slide, tiles, np.arange(len(tiles))).normalised_early == early
     truth = expected(slide, tiles)

@@ -19,7 +19,7 @@ BENCHES = {
 }
 """Name and module; its ``run(input)`` returns rows, mappings of the same keys.
 
-A row whose ``agrees`` is false makes the command end with 1."""
+A row whose ``agrees`` is false makes the command end with 1. A ``LEGEND`` says what the columns mean."""
 
 INPUTS = {"engine": "slide", "ibsi": "data", "ibsi-ct": "data", "mil": "data"}
 """The option that a bench takes its input from."""
@@ -41,11 +41,14 @@ def bench(context: click.Context, name: str, in_json: bool, **inputs: str | None
     needless = [f"--{key}" for key, value in inputs.items() if value is not None and key != INPUTS[name]]
     if needless:
         raise UsageError(f"the bench {name} takes no {needless[0]}", mend=f"leave out {needless[0]}")
-    rows = import_module(BENCHES[name]).run(inputs[INPUTS[name]])
+    module = import_module(BENCHES[name])
+    rows = module.run(inputs[INPUTS[name]])
     if in_json:
         as_json(rows)
     elif rows:
         table(tuple(rows[0]), [tuple(map(_figure, row.values())) for row in rows])
+        if legend := getattr(module, "LEGEND", None):
+            click.echo(f"\n{legend}")
     if not all(row.get("agrees", True) for row in rows):
         context.exit(1)
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,9 @@ MANY = 512
 """From so many tiles on, copying past the cache is worth the 0.5 s that its compiled code takes to load."""
 
 
+GROUP = 8
+"""Neighbouring tiles that one thread makes in a row: their common blocks are then still in its cache."""
+
 Cut = Callable[[NDArray[np.uint8], NDArray[np.uint8], tuple[int, int], int], None]
 
 
@@ -38,13 +41,37 @@ class Target:
 
     def give_up(self, place: int, error: str) -> None:
         """Mark the tile at `place` as missing."""
-        self.pixels[place] = WHITE
         self.missing[place] = True
         self.errors.setdefault(place, error)
+
+    def whiten(self) -> None:
+        """Make missing tiles white, whatever was written to them."""
+        if self.missing.any():
+            self.pixels[self.missing] = WHITE
+
+
+def beyond(normaliser: NormaliserLike | None) -> NDArray[np.uint8]:
+    """Return the colour beyond the slide's edge, (3,): white, as the normaliser makes it."""
+    white = np.full((1, 1, 3), WHITE, np.uint8)
+    normalise(normaliser, white)
+    colour: NDArray[np.uint8] = white[0, 0]
+    return colour
+
+
+def grouped(windows: list[Window]) -> list[list[Window]]:
+    """Split windows into pieces of work of about `GROUP` tiles."""
+    groups: list[list[Window]] = [[]]
+    for window in windows:
+        if groups[-1] and window.stop - groups[-1][0].start > GROUP:
+            groups.append([])
+        groups[-1].append(window)
+    return groups
 
 
 class Assembler:
     """Makes tiles of a plan; `fill` may run in several threads at once."""
+
+    ahead = 0
 
     def __init__(self, plan: Plan, blocks: Blocks, normaliser: NormaliserLike | None) -> None:
         self._plan, self._blocks, self._normaliser = plan, blocks, normaliser
@@ -53,6 +80,22 @@ class Assembler:
         self._late = normaliser is not None and not plan.normalised_early
         self.past = plan.copied and len(plan.index) >= MANY and not self._late
         """True when pixels are copied to the batch past the cache."""
+
+    def last(self, batch: int) -> int:
+        """Return the last batch that the work for `batch` writes to: itself."""
+        return batch
+
+    def begin(self, target: Target) -> None:
+        """Do nothing: work names its batch."""
+
+    def work(self, target: Target, threads: int) -> list[Callable[[], None]]:  # noqa: ARG002 - as `Dealer.work`
+        """Return pieces of work; the batch is done when they are."""
+        windows = self._plan.windows(target.start, target.start + len(target.missing))
+        return [partial(self.fill, target, group) for group in grouped(windows)]
+
+    def end(self, target: Target) -> None:
+        """Finish a batch that is done."""
+        target.whiten()
 
     def fill(self, target: Target, windows: list[Window]) -> None:
         """Make the tiles of some windows, which follow each other."""
@@ -63,9 +106,8 @@ class Assembler:
                 else:
                     self._from_blocks(target, window)
             if self._late:
-                self._normalise(
-                    target, slice(windows[0].start - target.start, windows[-1].stop - target.start)
-                )
+                made = slice(windows[0].start - target.start, windows[-1].stop - target.start)
+                normalise(self._normaliser, target.pixels[made])
 
     def _direct(self, target: Target, window: Window) -> None:
         plan = self._plan
@@ -153,18 +195,7 @@ class Assembler:
 
     @cached_property
     def _beyond(self) -> NDArray[np.uint8]:
-        """Return the colour beyond the slide's edge, (3,): white, normalised if blocks are."""
-        white = np.full((1, 1, 3), WHITE, np.uint8)
-        if not self._late:
-            normalise(self._normaliser, white)
-        beyond: NDArray[np.uint8] = white[0, 0]
-        return beyond
-
-    def _normalise(self, target: Target, places: slice) -> None:
-        pixels, missing = target.pixels[places], target.missing[places]
-        normalise(self._normaliser, pixels)
-        if missing.any():
-            pixels[missing] = WHITE
+        return beyond(None if self._late else self._normaliser)
 
 
 def cut(block: NDArray[np.uint8], tiles: NDArray[np.uint8], at: tuple[int, int], step: int) -> None:
@@ -199,7 +230,8 @@ def cut_past(block: NDArray[np.uint8], tiles: NDArray[np.uint8], at: tuple[int, 
     """Do what `cut` does, past the cache: for tiles that are not read at once."""
     from coverslip.tiles import kernels
 
-    kernels.cut_past(block if block.strides[1:] == (3, 1) else block.copy(), tiles, *at, step)
+    usable = block.strides[1:] == (3, 1) and block.flags.writeable  # as the kernel was compiled for
+    kernels.cut_past(block if usable else block.copy(), tiles, *at, step)
 
 
 class Whereabouts(AbstractContextManager["Whereabouts"]):

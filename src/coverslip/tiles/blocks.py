@@ -34,6 +34,15 @@ def normalise(normaliser: NormaliserLike | None, pixels: NDArray[np.uint8]) -> N
         pixels[...] = done
 
 
+def what_is_wrong(plan: Plan, block: tuple[int, int], error: CorruptTileError) -> str:
+    """Say which block (column, row) of a plan cannot be decoded, and why."""
+    corner = tuple(
+        round(number * side * plan.level.downsample) for number, side in zip(block, plan.block, strict=True)
+    )
+    where = f"block {block} of level {plan.level.index}, at {corner} of level 0"
+    return f"{plan.slide.path}: {where}, cannot be decoded: {error.message}"
+
+
 class Block:
     """One decoded block: `pixels` (h, w, 3), or the `error` that says why there are none."""
 
@@ -133,7 +142,7 @@ class Blocks:
         try:
             pixels = self._reader.block(self._level, column, row, out)
         except CorruptTileError as error:
-            return self._say(column, row, error)
+            return what_is_wrong(self._plan, (column, row), error)
         if not np.may_share_memory(pixels, out):
             out[...] = pixels
         normalise(self._normaliser, out)
@@ -151,15 +160,9 @@ class Blocks:
             normalise(self._normaliser, pixels)
             block.pixels, block.error = pixels, None
         except CorruptTileError as error:
-            block.buffer, block.error = buffer, self._say(*key, error)
+            block.buffer, block.error = buffer, what_is_wrong(self._plan, key, error)
         finally:
             block.gate.release()
-
-    def _say(self, column: int, row: int, error: CorruptTileError) -> str:
-        where, block = f"block ({column}, {row}) of level {self._level}", self._plan.block
-        unit = self._plan.level.downsample
-        corner = (round(column * block.width * unit), round(row * block.height * unit))
-        return f"{self._plan.slide.path}: {where}, at {corner} of level 0, cannot be decoded: {error.message}"
 
     def _trim(self, key: tuple[int, int], block: Block) -> None:
         """Note a borrowing; drop what was borrowed longest ago of the recent ones if there is too much."""

@@ -60,3 +60,41 @@ def cut_past(block: NDArray[np.uint8], tiles: NDArray[np.uint8], left: int, top:
         for row in range(first, last):
             to = target + 3 * ((place * height + row) * width + begin)
             copy_past(to, source + (row - top) * block.strides[0] + 3 * (begin - shift), 3 * (end - begin))
+
+
+@compiled("void(UniTuple(int64, 4), UniTuple(int64, 2), int32[::1], int32[:, ::1], int64[::1], int64, int64)")
+def deal_out(  # noqa: PLR0917 - kernels take no names
+    block: tuple[int, int, int, int],
+    corner: tuple[int, int],
+    places: NDArray[np.int32],
+    corners: NDArray[np.int32],
+    batches: NDArray[np.int64],
+    batch_size: int,
+    size: int,
+) -> None:
+    """Copy a block to the tiles that it touches, past the cache.
+
+    Parameters
+    ----------
+    block
+        Address, bytes from row to row, height and width: an address, since a reader may forbid writing there.
+        Pixels of a row must follow each other.
+    corner
+        Where it starts on the level, (x, y).
+    places
+        The tiles.
+    corners
+        Where each tile starts on the level, (n, 2).
+    batches
+        Addresses of the pixels of batches; tile ``place`` is number ``place % batch_size`` of its batch.
+    size
+        Pixels of a tile's side.
+    """
+    source, stride, high, wide = block
+    for place in places:
+        target = batches[place // batch_size] + 3 * size * size * (place % batch_size)
+        across, down = corner[0] - corners[place, 0], corner[1] - corners[place, 1]
+        begin, end = max(across, 0), min(across + wide, size)
+        for row in range(max(down, 0), min(down + high, size)):
+            to = target + 3 * (row * size + begin)
+            copy_past(to, source + (row - down) * stride + 3 * (begin - across), 3 * (end - begin))

@@ -121,8 +121,8 @@ class Plan:
         count = len(self.index)
         place = np.arange(count)
         if self.plain and self.step <= self.tiles.spec.size and count:
-            x, _, phase_x = self._tile_spans(0)
-            y, _, phase_y = self._tile_spans(1)
+            x, _, phase_x = self.tile_spans(0)
+            y, _, phase_y = self.tile_spans(1)
             joined = np.zeros(count, np.bool_)
             joined[1:] = (np.diff(x) == self.step) & (np.diff(y) == 0)
             joined &= (phase_x == 0) & (phase_y == 0) & (place % self.batch_size != 0)
@@ -130,7 +130,8 @@ class Plan:
             place = np.flatnonzero((place - begin) % RUN == 0)
         return np.append(place, count).astype(np.int64)
 
-    def _tile_spans(self, axis: int) -> tuple[NDArray[np.float64], ...]:
+    def tile_spans(self, axis: int) -> tuple[NDArray[np.float64], ...]:
+        """Return what `spans` does, of the tiles along an axis, on the level."""
         starts = on_level(self.tiles.xy[self.index, axis], self.level.downsample)
         return spans(starts, self.tiles.spec.size, self.scale)
 
@@ -145,7 +146,7 @@ class Plan:
         return self._spans(1, np.int64(0), self.block.height)
 
     def _spans(self, axis: int, more: NDArray[np.int64] | np.int64, block: int) -> Spans:
-        first, extent, phase = (part[self.runs[:-1]] for part in self._tile_spans(axis))
+        first, extent, phase = (part[self.runs[:-1]] for part in self.tile_spans(axis))
         extent = extent + more
         limit = self.level.height if axis else self.level.width
         low = np.maximum(first, 0) // block

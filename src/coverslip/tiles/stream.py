@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import UsageError
 from coverslip.slides.slide import Slide
-from coverslip.tiles.assemble import Assembler, Target
+from coverslip.tiles.assemble import GROUP, Assembler, Target
 from coverslip.tiles.blocks import KEEP_BYTES, Blocks, NormaliserLike
 from coverslip.tiles.buffers import Pool
 from coverslip.tiles.grid import Tiles
-from coverslip.tiles.plan import Plan, Window
+from coverslip.tiles.plan import Plan
+from coverslip.tiles.scatter import Deal, Dealer
 from coverslip.tiles.shuffle import POOL_TILES, shuffled
-
-GROUP = 8
-"""Neighbouring tiles that one thread makes in a row: their common blocks are then still in its cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,47 +96,89 @@ def stream(
     plan = Plan.of(slide, tiles, order, batch_size)
     keep = KEEP_BYTES if shuffle is None else KEEP_BYTES // 2
     near = 4 * plan.reach + GROUP * threads if shuffle is None else max(4 * plan.reach, POOL_TILES)
+    maker = _dealer(plan, normaliser, keep, depth) or _assembler(plan, normaliser, keep, near)
+    return _batches(plan, maker, threads, depth=depth)
+
+
+class Maker(Protocol):
+    """What fills batches with pixels."""
+
+    past: bool
+    """True when pixels are copied to the batch past the cache."""
+    ahead: int
+    """Most batches in memory besides those that are worked on."""
+
+    def last(self, batch: int) -> int:
+        """Return the last batch that the work for `batch` writes to."""
+        ...
+
+    def begin(self, target: Target) -> None:
+        """Take the memory of a batch before any work writes to it."""
+        ...
+
+    def work(self, target: Target, threads: int) -> list[Callable[[], None]]:
+        """Return pieces of work; a batch is done when its own and those of all earlier batches are."""
+        ...
+
+    def end(self, target: Target) -> None:
+        """Finish a batch that is done."""
+        ...
+
+
+def _dealer(plan: Plan, normaliser: NormaliserLike | None, keep: int, depth: int) -> Dealer | None:
+    """Return what deals blocks out, or None where it cannot or would take more than `keep` bytes."""
+    if normaliser is not None and not plan.normalised_early:
+        return None
+    deal = Deal.of(plan)
+    if deal is None:
+        return None
+    batch_bytes = 3 * plan.batch_size * plan.tiles.spec.size**2
+    ahead = max(0, deal.most_at_once(depth) - depth)
+    return Dealer(deal, normaliser, ahead) if ahead * batch_bytes <= keep else None
+
+
+def _assembler(plan: Plan, normaliser: NormaliserLike | None, keep: int, near: int) -> Assembler:
+    """Return what keeps decoded blocks until all their tiles are made."""
     # a few blocks of 4096 px fill the memory that hundreds of 256 px take
     near = min(near, max(2 * plan.reach, keep // (3 * plan.block.width * plan.block.height)))
     early = normaliser if plan.normalised_early else None
-    assembler = Assembler(plan, Blocks(plan, keep=keep, near=near, normaliser=early), normaliser)
-    return _batches(plan, assembler, threads, depth=depth)
+    return Assembler(plan, Blocks(plan, keep=keep, near=near, normaliser=early), normaliser)
 
 
-def grouped(windows: list[Window]) -> list[list[Window]]:
-    """Split windows into pieces of work of about `GROUP` tiles."""
-    groups: list[list[Window]] = [[]]
-    for window in windows:
-        if groups[-1] and window.stop - groups[-1][0].start > GROUP:
-            groups.append([])
-        groups[-1].append(window)
-    return groups
-
-
-def _batches(plan: Plan, assembler: Assembler, threads: int, *, depth: int) -> Iterator[Batch]:
+def _batches(plan: Plan, maker: Maker, threads: int, *, depth: int) -> Iterator[Batch]:
     """Keep `depth` batches in the making and yield the oldest when it is done."""
-    batch_size, size = plan.batch_size, plan.tiles.spec.size
-    buffers = Pool((batch_size, size, size, 3), most=depth + 2, lines=assembler.past)
-    starts = deque(range(0, len(plan.index), batch_size))
+    batch_size, size, count = plan.batch_size, plan.tiles.spec.size, len(plan.index)
+    buffers = Pool((batch_size, size, size, 3), most=maker.ahead + depth + 2, lines=maker.past)
     executor = ThreadPoolExecutor(threads, thread_name_prefix="coverslip-tiles")
+    numbers, starts = itertools.count(), deque(range(0, count, batch_size))
+    ready: deque[Target] = deque()
     waiting: deque[tuple[Target, list[Future[None]]]] = deque()
 
     def begin() -> None:
-        start = starts.popleft()
-        count = min(batch_size, len(plan.index) - start)
-        target = Target(start, buffers.take()[:count], np.zeros(count, np.bool_))
-        groups = grouped(plan.windows(start, start + count))
-        waiting.append((target, [executor.submit(assembler.fill, target, group) for group in groups]))
+        last = maker.last(next(numbers)) * batch_size
+        while starts and starts[0] <= last:
+            start = starts.popleft()
+            length = min(batch_size, count - start)
+            ready.append(Target(start, buffers.take()[:length], np.zeros(length, np.bool_)))
+            maker.begin(ready[-1])
+        target = ready.popleft()
+        waiting.append((target, [executor.submit(piece) for piece in maker.work(target, threads)]))
+
+    def refill() -> None:
+        """Begin batches; one without work of its own, which earlier ones filled, counts as none."""
+        busy = sum(1 for _, futures in waiting if futures)
+        while busy < depth and (ready or (starts and len(waiting) < depth)):
+            begin()
+            busy += bool(waiting[-1][1])
 
     try:
-        while starts or waiting:
-            while starts and len(waiting) < depth:
-                begin()
+        refill()
+        while waiting:
             target, futures = waiting.popleft()
             for future in futures:
                 future.result()
-            if starts:
-                begin()
+            refill()
+            maker.end(target)
             yield _finished(plan, target)
             del target
     finally:

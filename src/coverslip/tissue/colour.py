@@ -108,18 +108,26 @@ def glass(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.float32], bool]:
     return field, True
 
 
-def relative_to(rgb: NDArray[np.uint8], field: NDArray[np.float32]) -> NDArray[np.float32]:
+def relative_to(
+    rgb: NDArray[np.uint8], field: NDArray[np.float32], part: tuple[slice, slice] = (slice(None), slice(None))
+) -> NDArray[np.float32]:
     """Return optical densities relative to the glass that `glass` estimated for the same area.
+
+    Parameters
+    ----------
+    part
+        Rows and columns of `rgb` that are wanted.
 
     Returns
     -------
     Array (3, h, w): one plane each for red, green and blue, which are worked on one by one.
     """
     height, width = rgb.shape[:2]
-    planes = np.empty((3, height, width), np.float32)
-    for plane, given, ground in zip(planes, cv2.split(rgb), cv2.split(field), strict=True):
+    wanted = rgb[part]
+    planes = np.empty((3, *wanted.shape[:2]), np.float32)
+    for plane, given, ground in zip(planes, cv2.split(wanted), cv2.split(field), strict=True):
         empty = np.asarray(cv2.resize(ground, (width, height), interpolation=cv2.INTER_LINEAR))
-        np.subtract(cv2.LUT(given, _OD), empty, out=plane)
+        np.subtract(cv2.LUT(given, _OD), empty[part], out=plane)
     return planes
 
 

@@ -271,17 +271,31 @@ def _refine(slide: Slide, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
     def work(piece: Piece) -> None:
         x, y, width, height = piece.window
         unsure = enlarge(band, coarse.grid, fine, piece.window)
-        np.copyto(mask[y : y + height, x : x + width], _stained(piece, coarse, fine), where=unsure)
+        rows, columns = _around(unsure)
+        part = mask[y : y + height, x : x + width][rows, columns]
+        np.copyto(part, _stained(piece, coarse, fine, (rows, columns)), where=unsure[rows, columns])
 
     for _ in worked(slide, fine, parts, work):
         pass
     return mask
 
 
-def _stained(piece: Piece, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
+def _around(where: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return the rows and columns from the first to the last that hold something."""
+    left, top, width, height = cv2.boundingRect(where.view(np.uint8))
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _stained(piece: Piece, coarse: Coarse, fine: Grid, part: tuple[slice, slice]) -> NDArray[np.bool_]:
+    """Say which pixels of a part (rows, columns) of a piece are stained."""
+    rows, columns = (slice(max(0, cut.start - 1), cut.stop + 1) for cut in part)  # as far as the blur sees
     field = part_of(coarse.background, shares(piece.window, fine))
-    colour = cv2.blur(chroma(relative_to(piece.pixels, field)), (3, 3))
-    return colour > enlarge(coarse.limit, coarse.grid, fine, piece.window)
+    colour = cv2.blur(chroma(relative_to(piece.pixels, field, (rows, columns))), (3, 3))
+    inner = colour[part[0].start - rows.start :, part[1].start - columns.start :]
+    x, y = piece.window.x + part[1].start, piece.window.y + part[0].start
+    window = Window(x, y, part[1].stop - part[1].start, part[0].stop - part[0].start)
+    limit = enlarge(coarse.limit, coarse.grid, fine, window)
+    return np.asarray(inner[: window.height, : window.width] > limit)
 
 
 def _part(image: NDArray[np.bool_], source: Grid, target: Grid, window: Window) -> NDArray[np.bool_]:

@@ -39,7 +39,7 @@ class PathomicsStage:
     """
 
     name: ClassVar[str] = "pathomics"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     clusters: int = CLUSTERS
     seed: int = 0
