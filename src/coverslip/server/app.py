@@ -122,7 +122,8 @@ def _say_errors(app: FastAPI) -> None:
 
     async def refused(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for that class alone
-        return JSONResponse({"error": str(error.detail), "mend": "see /api/docs"}, error.status_code)
+        told = {"error": str(error.detail), "mend": "see /api/docs"}
+        return JSONResponse(told, error.status_code, error.headers)
 
     async def fault(_request: Request, error: Exception) -> JSONResponse:
         text = "this is a fault of Coverslip; the server's own output says more"

@@ -186,7 +186,7 @@ def _broken_off(status: int, said: str) -> Exception:
     """Return what the framework lets through while it reads a body, and answers."""
     from starlette.exceptions import HTTPException
 
-    return HTTPException(status, said)
+    return HTTPException(status, said, {"Connection": "close"})  # what still comes is not a request
 
 
 def _is_a_page(scope: Mapping[str, Any]) -> bool:
