@@ -3,6 +3,7 @@ import { Bar } from "./Bar";
 import { Help } from "./Help";
 import { Login } from "./Login";
 import { Panels } from "./Panels";
+import { ReportDialog } from "./Report";
 import { SlideList } from "./SlideList";
 import { Stage } from "./Stage";
 import { useKeys } from "./keys";
@@ -18,6 +19,7 @@ export function App() {
       <Panels />
       <Notice />
       <Help />
+      <ReportDialog />
       <Admin />
       <Login />
     </div>

@@ -1,3 +1,4 @@
+import { reporting } from "./Report";
 import { Who } from "./Who";
 import { active, allLayers, blind, colour, current, facts, help, linked, panes, PLAIN, tool, view, type Tool } from "../state";
 import { magnification } from "../scale";
@@ -41,6 +42,9 @@ export function Bar() {
         )}
         <button type="button" title="Save the view as a picture (S)" onClick={() => void saveScreenshot()}>
           Picture
+        </button>
+        <button type="button" title="Draft report of the case" onClick={() => (reporting.value = true)}>
+          Report
         </button>
         <button type="button" title="Keys (?)" aria-label="Keys" onClick={() => (help.value = true)}>
           ?

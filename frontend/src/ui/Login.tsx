@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { flush, unsaved } from "../outbox";
 import { know, me, signedOut } from "../session";
+import { facts, panes } from "../state";
 
 const AGAIN_MS = 2000;
 
@@ -46,6 +47,8 @@ async function again(): Promise<void> {
   const before = me.value?.id;
   const now = await know(true).catch(() => null);
   if (!now) return;
-  if (before && before !== now.id) location.reload(); // somebody else: what they see may differ
-  else void flush();
+  const opened = panes.value.every((slide) => slide in facts.value);
+  await flush();
+  // somebody else may see other slides; and what could not be opened in between is opened now
+  if ((before && before !== now.id) || !opened) location.reload();
 }

@@ -7,7 +7,7 @@ export interface Suggestion {
   use: string;
   model: { name?: string; stage?: string; version?: number | string };
   mpp?: number | null;
-  calibrated?: boolean | { method?: string; ece?: number } | null;
+  calibrated?: boolean | { method?: string; ece?: number; confidence?: number } | null;
   trained_on?: string | null;
   unlike?: { is: boolean | null; distance?: number; limit?: number; why?: string } | null;
 }
@@ -16,10 +16,11 @@ const UNKNOWN = "the model does not say";
 
 export function Told({ suggestion: told }: { suggestion: Suggestion }) {
   const { name, stage, version } = told.model;
+  const right = typeof told.calibrated === "object" ? told.calibrated?.confidence : undefined;
   return (
     <div class="told" role="group" aria-label="What the model says">
       <p class="says">
-        <strong>{told.label}</strong> {(100 * told.confidence).toFixed(0)} % <span class="state">{calibration(told.calibrated)}</span>
+        <strong>{told.label}</strong> {(100 * (right ?? told.confidence)).toFixed(0)} % <span class="state">{calibration(told.calibrated)}</span>
       </p>
       {told.unlike?.is && <Unlike why={told.unlike.why} />}
       <Chances chances={told.probabilities ?? {}} />

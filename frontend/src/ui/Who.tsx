@@ -8,19 +8,22 @@ export function Who() {
   const who = me.value;
   if (!who) return null;
   return (
-    <div class="group who">
-      {who.accounts && <span class="state" title={`Role: ${who.role}`}>{who.name}</span>}
-      {who.role === "admin" && (
-        <button type="button" title="People, projects and the record" onClick={() => (admin.value = true)}>
-          Admin
-        </button>
-      )}
-      {who.accounts && (
-        <button type="button" onClick={() => void logOut()}>
-          Log out
-        </button>
-      )}
-    </div>
+    <details class="menu who">
+      <summary title={`Role: ${who.role}`}>{who.name}</summary>
+      <div class="sheet">
+        <p class="state">{who.role}</p>
+        {who.role === "admin" && (
+          <button type="button" onClick={() => (admin.value = true)}>
+            Administration
+          </button>
+        )}
+        {who.accounts && (
+          <button type="button" onClick={() => void logOut()}>
+            Log out
+          </button>
+        )}
+      </div>
+    </details>
   );
 }
 
