@@ -6,6 +6,7 @@ from coverslip.annotations.formats import FORMATS
 from coverslip.annotations.formats.source import Format
 from coverslip.annotations.raster import IGNORE, Grid, rasterise
 from coverslip.annotations.shape import Shape
+from coverslip.annotations.trace import outline
 from coverslip.annotations.vector import vectorise
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Grid",
     "Problem",
     "Shape",
+    "outline",
     "rasterise",
     "vectorise",
 ]
