@@ -124,6 +124,11 @@ def _placed(task: Any, where: dict[str, Any]) -> Any:
 
     from coverslip.learn.fit import with_device
 
+    if not hasattr(task, "fit"):  # nothing is fitted by the training loop
+        given = {name: value for name, value in where.items() if value is not None}
+        if strange := sorted(given.keys() - {"threads"}):
+            raise UsageError(f"this task runs on the CPU, in one process: --{strange[0]} is not for it")
+        return replace(task, **given)
     return replace(task, fit=with_device(task.fit, **where))
 
 

@@ -11,5 +11,6 @@ TASKS: dict[str, str] = {
     "classify/tiles": "coverslip.learn.classify.tiles:TilesTask",
     "classify/bags": "coverslip.learn.bags.task:BagsTask",
     "detect": "coverslip.learn.detect.task:DetectTask",
+    "nuclei-classes": "coverslip.learn.nuclei.classes:NucleiClassesTask",
     "segment": "coverslip.learn.segment.task:SegmentTask",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -59,8 +59,19 @@ class Schedule:
         return 1 - (1 - left) ** 0.5 if left < 1 else 1.0
 
 
-def train(pictures: Sequence[Picture], schedule: Schedule, folder: Path) -> dict[str, torch.Tensor]:
+def train(
+    pictures: Sequence[Picture],
+    schedule: Schedule,
+    folder: Path,
+    *,
+    weights: Mapping[str, torch.Tensor] | None = None,
+) -> dict[str, torch.Tensor]:
     """Train from the start, or from the checkpoint in `folder`; return the mean weights.
+
+    Parameters
+    ----------
+    weights
+        To begin with, in place of random ones: those of an earlier training.
 
     Raises
     ------
@@ -71,6 +82,8 @@ def train(pictures: Sequence[Picture], schedule: Schedule, folder: Path) -> dict
         raise UsageError("there are no pictures to train on")
     torch.manual_seed(schedule.seed)
     network = NucleiNetwork().to(memory_format=torch.channels_last).train()
+    if weights is not None:
+        network.load_state_dict(dict(weights))
     optimiser = torch.optim.AdamW(_groups(network, schedule.weight_decay), lr=schedule.rate, fused=True)
     mean = {name: value.detach().clone() for name, value in network.state_dict().items()}
     start = _resume(folder, network, optimiser, mean)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from coverslip.models.nuclei.reading import Found, Maps, Reading, read
 from coverslip.models.nuclei.views import EDGE, judged
 
 if TYPE_CHECKING:
-    import torch
+    from coverslip.models.nuclei.network import NucleiNetwork
 
 SHIPPED = Path(__file__).parent / "shipped"
 """The model folder that comes with the package."""
@@ -83,9 +83,11 @@ class NucleiNetworkDetector:
         ``"bf16"`` is several times as fast as ``"f32"`` where the processor has instructions for it.
     views
         1, or 4: each picture is judged as it is and mirrored, and the maps are averaged.
+    describes
+        Whether nuclei come with features: see `coverslip.models.nuclei.features`.
     """
 
-    network: torch.nn.Module
+    network: NucleiNetwork
     reading: Reading
     mpp: float
     diameter: float
@@ -93,14 +95,27 @@ class NucleiNetworkDetector:
     precision: Precision = "bf16"
     views: int = 1
     margin: int = MARGIN
+    describes: bool = False
 
     def find(self, pixels: NDArray[np.float32], between: tuple[float, float], scale: float = 1.0) -> Found:
         """Find nuclei; see `Detector`."""
-        maps = self.maps(resized(scaled(pixels, between), scale))
-        return read(maps, self.reading, (pixels.shape[0], pixels.shape[1]))
+        seen, layers = resized(scaled(pixels, between), scale), list[Any]()
+        maps = self.maps(seen, layers if self.describes else None)
+        found = read(maps, self.reading, (pixels.shape[0], pixels.shape[1]))
+        if not self.describes:
+            return found
+        from coverslip.models.nuclei.features import features_of
 
-    def maps(self, pixels: NDArray[np.float32]) -> Maps:
-        """Judge every pixel of a picture (h, w, 3) whose levels are set."""
+        return replace(found, features=features_of(found, seen, layers))
+
+    def maps(self, pixels: NDArray[np.float32], layers: list[Any] | None = None) -> Maps:
+        """Judge every pixel of a picture (h, w, 3) whose levels are set.
+
+        Parameters
+        ----------
+        layers
+            Receives the network's inner maps, with one view.
+        """
         import cv2
 
         height, width = pixels.shape[:2]
@@ -109,7 +124,7 @@ class NucleiNetworkDetector:
         sides = (edge, edge + down + 1, edge, edge + right + 1)
         whole = np.asarray(cv2.copyMakeBorder(pixels, *sides, cv2.BORDER_REFLECT_101), np.float32)
         if self.views == 1:  # nothing to average, so nothing to copy
-            planes, radii = self._look(np.ascontiguousarray(whole[:-1, :-1]))
+            planes, radii = self._look(np.ascontiguousarray(whole[:-1, :-1]), layers)
         else:
             planes, radii = judged(whole, self._look, self.views)
         inner = planes[:, edge : edge + height, edge : edge + width]
@@ -117,14 +132,18 @@ class NucleiNetworkDetector:
         grid = radii[start : start + rows, start : start + columns]
         return Maps(np.ascontiguousarray(inner[0]), np.ascontiguousarray(inner[2]), grid, GRID)
 
-    def _look(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _look(
+        self, pixels: NDArray[np.float32], layers: list[Any] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         import torch
 
         from coverslip.models.nuclei.network import radii
 
         batch = torch.from_numpy(pixels).permute(2, 0, 1)[None]
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bf16"):
-            outputs = self.network(batch)
+            outputs, *inner = self.network.seen(batch)
+            if layers is not None:
+                layers.extend(inner)
             planes = torch.sigmoid(outputs.planes[0].float()).numpy()
             return planes, radii(outputs.stars[0].permute(1, 2, 0)).numpy()
 
@@ -163,7 +182,8 @@ def _loaded(folder: str) -> NucleiNetworkDetector:
     except ImportError as error:
         raise MissingExtraError.of("torch", "torch") from error
     wanted = {name: card.preprocessing[name] for name in (f.name for f in fields(Reading))}
-    network = model.into(NucleiNetwork(tuple(card.parameters["widths"])))
+    network = NucleiNetwork(tuple(card.parameters["widths"]))
+    model.into(network)
     return NucleiNetworkDetector(
         network=fused(network).to(memory_format=torch.channels_last),
         reading=Reading(**wanted),
@@ -173,7 +193,7 @@ def _loaded(folder: str) -> NucleiNetworkDetector:
     )
 
 
-def fused(network: torch.nn.Module) -> torch.nn.Module:
+def fused(network: NucleiNetwork) -> NucleiNetwork:
     """Put each batch norm into the convolution before it: the same numbers with fewer passes over memory."""
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval

@@ -40,6 +40,22 @@ class Outputs(NamedTuple):
     stars: Tensor
 
 
+class Seen(NamedTuple):
+    """What the network says, and what it saw to say so.
+
+    Attributes
+    ----------
+    outputs
+        What it says.
+    fine, coarse
+        (n, widths[1], h / 2, w / 2) and (n, widths[3], h / 8, w / 8): the maps before the last steps.
+    """
+
+    outputs: Outputs
+    fine: Tensor
+    coarse: Tensor
+
+
 def radii(stars: Tensor) -> Tensor:
     """Return pixels from grid points to the edge of their nucleus, (..., RAYS), of stars (..., RAYS + 2)."""
     return functional.softplus(stars[..., :RAYS].float()) * UNIT
@@ -100,7 +116,7 @@ class NucleiNetwork(nn.Module):
 
     def __init__(self, widths: tuple[int, int, int, int, int] = WIDTHS) -> None:
         super().__init__()
-        a, b, c, d, e = widths
+        self.widths = a, b, c, d, e = widths
         self.stem = _convolve(3, a)
         self.down2 = nn.Sequential(_convolve(a, b, 2), Residual(b))
         self.down4 = nn.Sequential(_convolve(b, c, 2), Residual(c), Residual(c))
@@ -115,6 +131,10 @@ class NucleiNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Outputs:
         """Judge normalised pictures (n, 3, h, w) whose sides are multiples of `STRIDE`."""
+        return self.seen(x).outputs
+
+    def seen(self, x: Tensor) -> Seen:
+        """Judge pictures, and return the maps between as well."""
         at1 = self.stem(x)
         at2 = self.down2(at1)
         at4 = self.down4(at2)
@@ -122,4 +142,5 @@ class NucleiNetwork(nn.Module):
         at8 = self.mix8(self.up8(self.down16(at8), at8))
         at4 = self.mix4(self.up4(at8, at4))
         at2 = self.mix2(self.up2(at4, at2))
-        return Outputs(self.planes(self.mix1(self.up1(at2, at1))), self.stars(at2))
+        outputs = Outputs(self.planes(self.mix1(self.up1(at2, at1))), self.stars(at2))
+        return Seen(outputs, at2, at8)

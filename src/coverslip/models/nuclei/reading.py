@@ -6,7 +6,8 @@ The stars part touching nuclei; the pixel map says where each ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +77,8 @@ class Found:
         float64 (n,): pixels of the label.
     scores
         float32 (n,), 0 to 1.
+    features
+        float32 (n, d): what a network saw of each; None unless asked for.
     """
 
     labels: NDArray[np.int32]
@@ -83,21 +86,35 @@ class Found:
     centres: NDArray[np.float64]
     areas: NDArray[np.float64]
     scores: NDArray[np.float32]
+    features: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
-        return len(self.stars)
+        return len(self.scores)
 
     @property
     def diameters(self) -> NDArray[np.float64]:
         """Of circles as large as the nuclei, in pixels, (n,)."""
         return np.sqrt(self.areas * (4 / np.pi))
 
-    def take(self, keep: NDArray[np.bool_]) -> Found:
+    def take(self, keep: NDArray[np.bool_]) -> Self:
         """Return some of the nuclei, numbered anew."""
         number = np.zeros(len(self) + 1, np.int32)
         number[1:][keep] = np.arange(1, int(keep.sum()) + 1)
-        labels = number[self.labels]
-        return Found(labels, self.stars[keep], self.centres[keep], self.areas[keep], self.scores[keep])
+        return replace(
+            self,
+            labels=number[self.labels],
+            stars=self.stars[keep],
+            centres=self.centres[keep],
+            areas=self.areas[keep],
+            scores=self.scores[keep],
+            features=None if self.features is None else self.features[keep],
+        )
+
+    def polygons(self) -> NDArray[Any]:
+        """Return the outline of each nucleus as a shapely Polygon, (n,)."""
+        import shapely
+
+        return np.asarray(shapely.polygons(self.outlines().astype(np.float64)), object)
 
     def outlines(self) -> NDArray[np.float32]:
         """Return the outline of each nucleus, (n, rays, 2) as (x, y); pixel (0, 0) reaches from 0 to 1."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core.errors import UsageError
+from coverslip.models.nuclei.classes import NucleusClasses
 from coverslip.models.nuclei.detector import Detector
 from coverslip.models.nuclei.intensity import levels
 from coverslip.models.nuclei.reading import Found
@@ -23,6 +25,9 @@ from coverslip.tiles import Batch, GridSpec, Tiles, place, stream
 
 CLASSES = ("nucleus",)
 MEASUREMENTS = ("area_um2",)
+
+SURENESS = "class_probability"
+"""Measurement that nuclei with classes have besides; their score says how sure it is that they are nuclei."""
 
 PART = 4
 """Tiles whose nuclei are written together."""
@@ -82,8 +87,32 @@ def slide_levels(slide: Slide, tiles: Tiles) -> tuple[float, float]:
     return levels(pixels.astype(np.float32) / np.float32(255)) if len(pixels) else (0.0, 1.0)
 
 
+class OfTile(NamedTuple):
+    """The nuclei that a tile owns, in the pixels of the tile with its margin.
+
+    Attributes
+    ----------
+    found
+        The nuclei.
+    corner
+        Level-0 position (x, y) of that tile's first pixel.
+    downsample
+        Level-0 pixels per pixel.
+    """
+
+    found: Found
+    corner: NDArray[np.int32]
+    downsample: float
+
+
 def nuclei_of_slide(
-    detector: Detector, slide: Slide, tiles: Tiles, *, start: int = 0, notes: list[str] | None = None
+    detector: Detector,
+    slide: Slide,
+    tiles: Tiles,
+    *,
+    start: int = 0,
+    notes: list[str] | None = None,
+    head: NucleusClasses | None = None,
 ) -> Iterator[ObjectTable]:
     """Find the nuclei of tiles, part after part of `PART` tiles.
 
@@ -95,12 +124,22 @@ def nuclei_of_slide(
         Parts that are there already.
     notes
         Receives a sentence per thing that went wrong.
+    head
+        Gives each its class; the detector must describe nuclei.
 
     Raises
     ------
     UsageError
         When the tiles have another mpp.
     """
+    for part in found_on_slide(detector, slide, tiles, start=start, notes=notes):
+        yield _joined([_table(own, slide, head) for own in part], slide, head)
+
+
+def found_on_slide(
+    detector: Detector, slide: Slide, tiles: Tiles, *, start: int = 0, notes: list[str] | None = None
+) -> Iterator[list[OfTile]]:
+    """Find the nuclei of tiles, part after part; parameters and errors as of `nuclei_of_slide`."""
     if not len(tiles):
         return
     _check_mpp(detector, tiles)
@@ -109,15 +148,15 @@ def nuclei_of_slide(
     seen = widened(slide, rest, detector.margin)
     for batch in stream(slide, seen, batch_size=PART, threads=1, depth=1):
         _note(batch, notes if notes is not None else [])
-        tables = []
+        part = []
         for row, pixels, missing in zip(batch.index, batch.pixels, batch.missing, strict=True):
             if missing:
                 continue
             found = detector.find(pixels.astype(np.float32) / np.float32(255), between)
             xy = found.centres * seen.downsample + seen.xy[row]
             own = found.take(plots.own(start * PART + int(row), xy))
-            tables.append(_table(own, slide, seen.xy[row], seen.downsample))
-        yield _joined(tables, slide)
+            part.append(OfTile(own, seen.xy[row], seen.downsample))
+        yield part
 
 
 def widened(slide: Slide, tiles: Tiles, margin: int) -> Tiles:
@@ -141,23 +180,39 @@ def _note(batch: Batch, notes: list[str]) -> None:
     notes.extend(error for error in (*said, *batch.errors) if error not in notes)
 
 
-def _table(found: Found, slide: Slide, corner: NDArray[np.int32], downsample: float) -> ObjectTable:
-    """Return nuclei as polygons in level-0 pixels."""
+def placed(own: OfTile) -> NDArray[Any]:
+    """Return the outlines of nuclei as polygons in level-0 pixels, (n,)."""
     import shapely
 
-    rings = found.outlines().astype(np.float64) * downsample + corner
-    polygons = shapely.simplify(shapely.polygons(rings), FINENESS * downsample)
-    area = found.areas * (downsample * slide.require_mpp()) ** 2
+    moved = shapely.transform(own.found.polygons(), lambda points: points * own.downsample + own.corner)
+    return np.asarray(shapely.simplify(moved, FINENESS * own.downsample), object)
+
+
+def _table(own: OfTile, slide: Slide, head: NucleusClasses | None) -> ObjectTable:
+    area = own.found.areas * (own.downsample * slide.require_mpp()) ** 2
+    columns = {"area_um2": area.astype(np.float32)}
+    classes, labels = CLASSES, None
+    if head is not None and own.found.features is not None:
+        said = head.probabilities(own.found.features)
+        classes, labels = head.classes, said.argmax(axis=1).astype(np.int32)
+        columns[SURENESS] = said.max(axis=1, initial=0)
     return ObjectTable(
-        np.asarray(polygons, object),
-        classes=CLASSES,
-        scores=found.scores,
-        measurements={"area_um2": area.astype(np.float32)},
+        placed(own),
+        classes=classes,
+        labels=labels,
+        scores=own.found.scores,
+        measurements=columns,
         mpp=slide.mpp,
     )
 
 
-def _joined(tables: list[ObjectTable], slide: Slide) -> ObjectTable:
+def _joined(tables: list[ObjectTable], slide: Slide, head: NucleusClasses | None) -> ObjectTable:
     from coverslip.store.objects import joined
 
-    return joined(tables, classes=CLASSES, mpp=slide.mpp, names=MEASUREMENTS)
+    classes, names = described(head)
+    return joined(tables, classes=classes, mpp=slide.mpp, names=names)
+
+
+def described(head: NucleusClasses | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the classes and the measurements that nuclei of slides have."""
+    return (CLASSES, MEASUREMENTS) if head is None else (head.classes, (*MEASUREMENTS, SURENESS))
