@@ -55,7 +55,7 @@ export class Corners {
   }
 
   private get one(): ImageAnnotation | undefined {
-    return this.drawing.annotator.getSelected()[0];
+    return this.drawing.chosen[0];
   }
 
   /** The outer ring of the selected shape, open; null where it has no corners to move. */

@@ -1,7 +1,7 @@
 /** Drawing on a pane. The library shows, selects and edits shapes; they are drawn by tools of
  * our own, which work in slide pixels at any zoom. */
 
-import { createOSDAnnotator, type ImageAnnotation, type OpenSeadragonAnnotator } from "@annotorious/openseadragon";
+import type { ImageAnnotation, OpenSeadragonAnnotator } from "@annotorious/openseadragon";
 import { signal } from "@preact/signals";
 import "@annotorious/openseadragon/annotorious-openseadragon.css";
 import { ask, of, type Facts } from "./api";
@@ -59,10 +59,12 @@ export interface Sketch {
 }
 
 export class Drawing {
-  readonly annotator: OpenSeadragonAnnotator;
   readonly corners: Corners;
+  private library: OpenSeadragonAnnotator | null = null;
+  private gone = false;
   private readonly records = new Map<string, Kept>();
   private readonly timers = new Map<string, number>();
+  private readonly names: MutationObserver;
   private stroke: Point[] = [];
   private awaited = "";
   private placed: Point[] = [];
@@ -76,15 +78,8 @@ export class Drawing {
     private readonly preview: (sketch: Sketch | null) => void,
     private readonly say: (error: unknown) => void,
   ) {
-    this.annotator = createOSDAnnotator(viewer, { drawingEnabled: false, autoSave: true } as never);
-    this.annotator.setStyle(((one: ImageAnnotation) => this.styleOf(one)) as never);
-    this.annotator.on("createAnnotation", (one) => this.created(one));
-    this.annotator.on("updateAnnotation", (one, before) => {
-      this.changed(one);
-      this.did({ back: () => this.replace(before), again: () => this.replace(one) });
-    });
-    this.annotator.on("selectionChanged", () => this.tellSelected());
     this.corners = new Corners(this, step);
+    this.names = named(viewer.element);
     viewer.addHandler("canvas-press", (event) => this.press(event.position));
     viewer.addHandler("canvas-drag", (event) => this.drag(event as never));
     viewer.addHandler("canvas-drag-end", () => this.lift());
@@ -96,10 +91,45 @@ export class Drawing {
       .catch(say);
   }
 
+  /** Have the library do something: at once where it is there, else when it has come. It comes with the first shape. */
+  private have(act: (library: OpenSeadragonAnnotator) => void): void {
+    if (this.library) {
+      act(this.library);
+      return;
+    }
+    void import("@annotorious/openseadragon").then(({ createOSDAnnotator }) => {
+      if (this.gone) return;
+      this.library ??= this.hooked(createOSDAnnotator(this.viewer, { drawingEnabled: false, autoSave: true } as never));
+      act(this.library);
+    });
+  }
+
+  private hooked(made: OpenSeadragonAnnotator): OpenSeadragonAnnotator {
+    made.setStyle(((one: ImageAnnotation) => this.styleOf(one)) as never);
+    made.on("createAnnotation", (one) => this.created(one));
+    made.on("updateAnnotation", (one, before) => {
+      this.changed(one);
+      this.did({ back: () => this.replace(before), again: () => this.replace(one) });
+    });
+    made.on("selectionChanged", () => this.tellSelected());
+    return made;
+  }
+
+  /** What is selected; nothing, as long as there are no shapes. */
+  get chosen(): ImageAnnotation[] {
+    return this.library?.getSelected() ?? [];
+  }
+
+  deselect(): void {
+    this.library?.setSelected();
+  }
+
   destroy(): void {
     whenRefused(this.facts.id, null);
     whenKept(this.facts.id, null);
-    this.annotator.destroy();
+    this.names.disconnect();
+    this.gone = true;
+    this.library?.destroy();
   }
 
   async load(): Promise<void> {
@@ -110,8 +140,11 @@ export class Drawing {
       this.records.set(one.id, one);
       if (one.class_name !== null) knowClass(one.class_name);
     }
-    this.annotator.setAnnotations(shapes.map((one) => drawn(one, POINT * 2)) as never, true);
-    this.tally();
+    if (!shapes.length && !this.library) return this.tally();
+    this.have((library) => {
+      library.setAnnotations(shapes.map((one) => drawn(one, POINT * 2)) as never, true);
+      this.tally();
+    });
   }
 
   use(tool: DrawTool | null): void {
@@ -147,30 +180,30 @@ export class Drawing {
   }
 
   private replace(one: ImageAnnotation): void {
-    this.annotator.updateAnnotation(one);
+    this.library?.updateAnnotation(one);
     this.changed(one);
   }
 
   // -------------------------------------------------------------- selecting
   /** Select the shape after (or before) the one that is selected, and return where it lies. */
   selectNext(by: number): Point | null {
-    const all = this.annotator.getAnnotations();
+    const all = this.library?.getAnnotations() ?? [];
     if (!all.length) return null;
-    const now = all.findIndex((one) => one.id === this.annotator.getSelected()[0]?.id);
+    const now = all.findIndex((one) => one.id === this.chosen[0]?.id);
     const next = all[(now + by + all.length + (now < 0 && by < 0 ? 1 : 0)) % all.length]!;
-    this.annotator.setSelected(next.id);
+    this.library?.setSelected(next.id);
     const { minX, minY, maxX, maxY } = next.target.selector.geometry.bounds;
     return [(minX + maxX) / 2, (minY + maxY) / 2];
   }
 
   private tellSelected(): void {
-    const ids = this.annotator.getSelected().map((one) => one.id);
+    const ids = this.chosen.map((one) => one.id);
     if (ids.join() !== selected.value.map((one) => one.id).join()) this.corners.forget();
     selected.value = ids.map((id) => this.records.get(id)).filter((one) => one !== undefined);
   }
 
   removeSelected(): void {
-    for (const one of this.annotator.getSelected()) {
+    for (const one of this.chosen) {
       const { kind, geometry } = kept(one, this.records.get(one.id)?.kind);
       const name = this.classOf(one);
       const origin = this.records.get(one.id)?.origin;
@@ -182,7 +215,7 @@ export class Drawing {
   }
 
   reclassSelected(name: string): void {
-    for (const one of this.annotator.getSelected()) {
+    for (const one of this.chosen) {
       const body = { id: `${one.id}-class`, annotation: one.id, purpose: "classifying", value: name };
       this.edit(one, { ...one, bodies: [body] } as unknown as ImageAnnotation);
     }
@@ -190,7 +223,7 @@ export class Drawing {
   }
 
   private drop(id: string): void {
-    this.annotator.removeAnnotation(id);
+    this.library?.removeAnnotation(id);
     this.records.delete(id);
     send({ action: "remove", slide: this.facts.id, id });
     this.tally();
@@ -219,7 +252,7 @@ export class Drawing {
   /** Select the shape of a correction, now or once the server has it. */
   selectWhenThere(key: string, number: number): void {
     const there = this.correctionOf(key, number);
-    if (there) this.annotator.setSelected(there.id, true);
+    if (there) this.library?.setSelected(there.id, true);
     else this.awaited = `${key}:${number}`;
   }
 
@@ -233,7 +266,7 @@ export class Drawing {
   private created(one: ImageAnnotation): void {
     const body = { id: `${one.id}-class`, annotation: one.id, purpose: "classifying", value: className.value };
     const named = one.bodies.length ? one : ({ ...one, bodies: [body] } as unknown as ImageAnnotation);
-    if (!one.bodies.length) this.annotator.updateAnnotation(named);
+    if (!one.bodies.length) this.library?.updateAnnotation(named);
     this.post("draw", named);
     this.tally();
   }
@@ -255,10 +288,13 @@ export class Drawing {
     this.records.set(one.id, one);
     if (one.class_name !== null) knowClass(one.class_name);
     if (change.action === "correct") {
-      if (this.annotator.getAnnotationById(one.id)) this.annotator.removeAnnotation(one.id);
-      this.annotator.addAnnotation(drawn(one, POINT * this.step()) as never);
-      if (this.awaited === `${one.origin?.key}:${one.origin?.number}`) this.annotator.setSelected(one.id, true);
-      this.awaited = "";
+      this.have((library) => {
+        if (library.getAnnotationById(one.id)) library.removeAnnotation(one.id);
+        library.addAnnotation(drawn(one, POINT * this.step()) as never);
+        if (this.awaited === `${one.origin?.key}:${one.origin?.number}`) library.setSelected(one.id, true);
+        this.awaited = "";
+        this.tally();
+      });
     }
     this.tellSelected();
     this.tally();
@@ -282,7 +318,7 @@ export class Drawing {
 
   private tally(): void {
     const [found, said]: Record<string, number>[] = [{}, {}];
-    for (const one of this.annotator.getAnnotations()) {
+    for (const one of this.library?.getAnnotations() ?? []) {
       const name = this.classOf(one) ?? "no class";
       found![name] = (found![name] ?? 0) + 1;
       const verdict = this.records.get(one.id)?.origin?.verdict;
@@ -302,7 +338,10 @@ export class Drawing {
   private placing(kind: string, geometry: Geometry, name: string | null): () => string {
     return () => {
       const id = crypto.randomUUID();
-      this.annotator.addAnnotation(drawn({ id, class_name: name, geometry }, POINT * this.step()) as never);
+      this.have((library) => {
+        library.addAnnotation(drawn({ id, class_name: name, geometry }, POINT * this.step()) as never);
+        this.tally();
+      });
       send({ action: "draw", slide: this.facts.id, id, shape: { kind, geometry, class_name: name } });
       this.tally();
       return id;
@@ -422,6 +461,17 @@ export class Drawing {
     const mask = flooded(picture, Math.round(position.x * ratio), Math.round(position.y * ratio));
     return traced(mask, canvas.width, canvas.height, ([x, y]) => this.toSlide({ x: x / ratio, y: y / ratio }), this.step() * 0.75);
   }
+}
+
+/** Give the library's handles a name for those who do not see them. */
+function named(element: HTMLElement): MutationObserver {
+  const made = new MutationObserver(() => {
+    for (const handle of element.querySelectorAll('.a9s-annotationlayer [role="button"]:not([aria-label])')) {
+      handle.setAttribute("aria-label", "Move a corner");
+    }
+  });
+  made.observe(element, { childList: true, subtree: true });
+  return made;
 }
 
 export { unsaved };

@@ -44,6 +44,9 @@ export class Ink {
     if (this.canvas.width !== Math.round(width * ratio) || this.canvas.height !== Math.round(height * ratio)) {
       [this.canvas.width, this.canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
     }
+    const empty = this.isEmpty;
+    this.canvas.style.display = empty ? "none" : "";
+    if (empty) return; // a canvas that is not there costs nothing
     const pen = this.canvas.getContext("2d")!;
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
@@ -53,6 +56,11 @@ export class Ink {
     const once = [this.pointed, this.sketch].filter((shape) => shape !== null);
     for (const shape of [...this.shapes, ...once]) this.drawShape(pen, shape, ratio);
     if (this.corner) this.drawCorner(pen, this.corner, ratio);
+  }
+
+  private get isEmpty(): boolean {
+    const layers = this.outlines.length + this.grid.length + this.quality.length + (this.tissue ? 1 : 0);
+    return !(this.showLayers && layers) && !this.shapes.length && !this.pointed && !this.sketch && !this.corner;
   }
 
   redraw(): void {

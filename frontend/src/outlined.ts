@@ -1,24 +1,14 @@
-/** Outlines of objects as paths: for few objects and near by. For many, the server draws tiles. */
+/** Outlines of objects as paths, where there are few of them; else the server draws tiles. */
 
 import { api, type Facts, type ObjectFacts, type Outlines } from "./api";
 import { filterText, type ObjectLook, type View } from "./state";
 
-/** Objects in view, at most, that are drawn as paths; a processor draws no more at thirty pictures a second. */
+/** Objects of a slide, at most, that are drawn as paths, and points that they may have. */
 const MOST = 300;
-
-/** Points in view, at most. */
-const MOST_POINTS = 40_000;
+const MOST_POINTS = 20_000;
 
 /** Screen pixels that a typical object must take. */
 const NEAR = 4;
-
-const MOST_PIECES = 64;
-
-interface Piece {
-  paths: Path2D[] | null;
-  points: number;
-  abort: AbortController;
-}
 
 export interface Shown {
   name: string;
@@ -28,7 +18,9 @@ export interface Shown {
 }
 
 export class OutlineLayer {
-  private pieces = new Map<string, Piece>();
+  private found: { path: Path2D; colour: string }[] | null = null;
+  private asked = false;
+  private readonly abort = new AbortController();
 
   constructor(
     private readonly facts: Facts,
@@ -36,60 +28,34 @@ export class OutlineLayer {
     private readonly arrived: () => void,
   ) {}
 
-  /** Whether another look needs other outlines. */
+  /** Whether another look needs the same outlines. */
   isSame(other: Shown): boolean {
     return other.name === this.shown.name && filterText(other.look) === filterText(this.shown.look) && other.about.count === this.shown.about.count;
   }
 
-  /** The paths of what is in view; null where drawn tiles serve better, or while outlines are on their way. */
-  paths(view: View, width: number, height: number): { path: Path2D; colour: string }[] | null {
+  /** The paths; null where drawn tiles serve better, or while outlines are on their way. */
+  paths(view: View): { path: Path2D; colour: string }[] | null {
     const { count, typical_px } = this.shown.about;
-    const area = Math.min(1, (width * height * view.step ** 2) / (this.facts.width * this.facts.height));
-    if (count * area > MOST || typical_px < NEAR * view.step) return null;
-    const found: { path: Path2D; colour: string }[] = [];
-    let points = 0;
-    let waiting = false;
-    for (const box of this.boxes(view, width, height)) {
-      const piece = this.pieces.get(box.join(" ")) ?? this.fetch(box);
-      waiting ||= piece.paths === null;
-      points += piece.points;
-      piece.paths?.forEach((path, i) => found.push({ path, colour: this.shown.colours[i] ?? "#999999" }));
-    }
-    return waiting || points > MOST_POINTS ? null : found;
+    if (count > MOST || typical_px < NEAR * view.step) return null;
+    if (!this.asked) this.fetch();
+    return this.found;
   }
 
   forget(): void {
-    for (const piece of this.pieces.values()) piece.abort.abort();
-    this.pieces = new Map();
+    this.abort.abort();
   }
 
-  /** Pieces in view: squares of about half the view, or the whole slide where there are few objects in all. */
-  private boxes(view: View, width: number, height: number): [number, number, number, number][] {
-    if (this.shown.about.count <= MOST) return [[0, 0, this.facts.width, this.facts.height]];
-    const [halfWidth, halfHeight] = [(width / 2) * view.step, (height / 2) * view.step];
-    const side = 2 ** Math.ceil(Math.log2(Math.max(halfWidth, halfHeight)));
-    const found: [number, number, number, number][] = [];
-    for (let row = Math.floor((view.y - halfHeight) / side); row <= (view.y + halfHeight) / side; row++) {
-      for (let column = Math.floor((view.x - halfWidth) / side); column <= (view.x + halfWidth) / side; column++) {
-        found.push([column * side, row * side, side, side]);
-      }
-    }
-    return found;
-  }
-
-  private fetch(box: [number, number, number, number]): Piece {
-    const piece: Piece = { paths: null, points: 0, abort: new AbortController() };
-    this.pieces.set(box.join(" "), piece);
-    while (this.pieces.size > MOST_PIECES) this.pieces.delete(this.pieces.keys().next().value as string);
+  private fetch(): void {
+    this.asked = true;
+    const { name, look, colours } = this.shown;
     api
-      .outlines(this.facts.id, this.shown.name, box, filterText(this.shown.look), piece.abort.signal)
+      .outlines(this.facts.id, name, [0, 0, this.facts.width, this.facts.height], filterText(look), this.abort.signal)
       .then((found) => {
-        piece.points = found.xy.length / 2;
-        piece.paths = pathsOf(found, this.shown.colours.length);
+        if (found.xy.length / 2 > MOST_POINTS) return;
+        this.found = pathsOf(found, colours.length).map((path, i) => ({ path, colour: colours[i] ?? "#999999" }));
         this.arrived();
       })
-      .catch(() => undefined); // the drawn tiles stay; the next look asks again
-    return piece;
+      .catch(() => undefined); // the drawn tiles stay
   }
 }
 

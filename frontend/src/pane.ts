@@ -20,10 +20,12 @@ export class Pane {
   readonly viewer: OpenSeadragon.Viewer;
   readonly ink: Ink;
   readonly drawing: Drawing;
-  private readonly over: OpenSeadragon.Viewer;
   private readonly damaged = new Set<string>();
   private readonly items = new Map<string, OpenSeadragon.TiledImage>();
   private readonly wanted = new Map<string, string>();
+  private readonly opacities = new Map<string, number>();
+  private readonly asPaths = new Set<string>();
+  private layersShown = true;
   private readonly outlined = new Map<string, OutlineLayer>();
   private quiet = false;
   private colour: Colour;
@@ -36,7 +38,6 @@ export class Pane {
   ) {
     this.colour = colour;
     const below = layerOf(host, "below");
-    const above = layerOf(host, "above");
     const ink = layerOf(host, "ink");
     const overview = layerOf(host, "overview");
     overview.id = `overview-${crypto.randomUUID()}`;
@@ -61,20 +62,12 @@ export class Pane {
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
       keyboardNavEnabled: false as never,
     } as OpenSeadragon.Options);
-    this.over = OpenSeadragon({
-      element: above,
-      showNavigationControl: false,
-      mouseNavEnabled: false,
-      drawer: "canvas",
-      maxZoomPixelRatio: 1e6,
-      minZoomImageRatio: 0,
-      visibilityRatio: 0,
-      imageLoaderLimit: 8,
-      animationTime: 0,
-    } as OpenSeadragon.Options);
     this.ink = new Ink(ink, (x, y) => this.toScreen(x, y));
     this.drawing = new Drawing(this.viewer, facts, () => this.view?.step ?? 1, (sketch) => this.sketch(sketch), events.failed);
-    this.viewer.addHandler("open", () => this.follow());
+    this.viewer.addHandler("open", () => {
+      this.follow();
+      whole(this.viewer.world.getItemAt(0), "coverslip:view");
+    });
     this.viewer.addHandler("update-viewport", () => this.follow());
     this.viewer.addHandler("resize", () => this.follow());
     this.viewer.addHandler("canvas-click", (event) => {
@@ -82,6 +75,8 @@ export class Pane {
       const { x, y } = this.toSlide(event.position.x, event.position.y);
       this.events.clicked(x, y, this);
     });
+    this.viewer.addHandler("tile-drawing", (event) => this.tint(event as never));
+    overviewOf(this.viewer).world.addHandler("add-item", ({ item }) => keepOut(overviewOf(this.viewer), item));
     this.viewer.addHandler("tile-load-failed", (event) => this.decodeInstead(event as unknown as { tile?: { getUrl(): string } }));
   }
 
@@ -93,7 +88,6 @@ export class Pane {
   destroy(): void {
     this.drawing.destroy();
     for (const layer of this.outlined.values()) layer.forget();
-    this.over.destroy();
     this.viewer.destroy();
     this.ink.destroy();
   }
@@ -139,11 +133,6 @@ export class Pane {
   private follow(): void {
     const view = this.view;
     if (!view) return;
-    const { viewport } = this.viewer;
-    if (this.over.world.getItemCount()) {
-      this.over.viewport.zoomTo(viewport.getZoom(true), undefined, true);
-      this.over.viewport.panTo(viewport.getCenter(true), true);
-    }
     this.drawOutlines(view);
     this.ink.draw(view.step);
     if (!this.quiet) this.events.moved(view, this);
@@ -153,9 +142,16 @@ export class Pane {
   recolour(colour: Colour): void {
     const anew = colour.icc !== this.colour.icc || colour.stain !== this.colour.stain;
     this.colour = colour;
-    const canvas = this.viewer.drawer.canvas as HTMLElement;
-    canvas.style.filter = `brightness(${colour.brightness}) contrast(${colour.contrast})`;
     if (anew) this.reopen();
+    this.viewer.forceRedraw();
+  }
+
+  /** Brightness and contrast are of the slide alone, not of what lies over it. */
+  private tint({ tiledImage, context }: { tiledImage: OpenSeadragon.TiledImage; context: CanvasRenderingContext2D }): void {
+    const { brightness, contrast } = this.colour;
+    const plain = brightness === 1 && contrast === 1;
+    const wanted = plain || tiledImage !== this.viewer.world.getItemAt(0) ? "none" : `brightness(${brightness}) contrast(${contrast})`;
+    if (context.filter !== wanted) context.filter = wanted;
   }
 
   private reopen(): void {
@@ -200,9 +196,14 @@ export class Pane {
   }
 
   setOverlaysVisible(visible: boolean): void {
-    this.over.element.style.visibility = visible ? "visible" : "hidden";
+    this.layersShown = visible;
+    for (const [key, item] of this.items) item.setOpacity(this.opacityOf(key));
     this.ink.showLayers = visible;
     this.follow();
+  }
+
+  private opacityOf(key: string): number {
+    return this.layersShown && !this.asPaths.has(key) ? (this.opacities.get(key) ?? 1) : 0;
   }
 
   private place(
@@ -214,43 +215,47 @@ export class Pane {
     source: () => OpenSeadragon.TileSource,
   ): void {
     const there = this.items.get(key);
+    this.opacities.set(key, opacity);
     if (there && this.wanted.get(key) === identity && shown) {
-      there.setOpacity(opacity);
+      there.setOpacity(this.opacityOf(key));
       return;
     }
     if (there) {
-      this.over.world.removeItem(there);
+      this.viewer.world.removeItem(there);
       this.items.delete(key);
     }
     this.wanted.set(key, shown ? identity : "");
     if (!shown) return;
     const scale = 1 / this.facts.width; // a slide is 1 wide in viewport coordinates
-    this.over.addTiledImage({
+    this.viewer.addTiledImage({
       tileSource: source() as never,
       x: part.x * scale,
       y: part.y * scale,
       width: part.width * scale,
-      opacity,
+      opacity: this.opacityOf(key),
       success: (event) => {
         const item = (event as unknown as { item: OpenSeadragon.TiledImage }).item;
         if (this.wanted.get(key) !== identity) {
-          this.over.world.removeItem(item);
+          this.viewer.world.removeItem(item);
           return;
         }
         this.items.set(key, item);
+        if (key.startsWith("objects ")) whole(item, "coverslip:objects");
         this.follow();
       },
     });
   }
 
   // -------------------------------------------------------------- outlines
-  /** Few objects, near by, are drawn as paths; many as tiles that the server draws. */
+  /** Few objects are drawn as paths; many as tiles that the server draws. */
   private drawOutlines(view: View): void {
-    const { clientWidth, clientHeight } = this.viewer.element;
     this.ink.outlines = [];
     for (const [name, layer] of this.outlined) {
-      const paths = layer.paths(view, clientWidth, clientHeight);
-      this.items.get(`objects ${name}`)?.setOpacity(paths ? 0 : 1);
+      const paths = layer.paths(view);
+      const key = `objects ${name}`;
+      if (paths) this.asPaths.add(key);
+      else this.asPaths.delete(key);
+      this.items.get(key)?.setOpacity(this.opacityOf(key));
       if (paths) this.ink.outlines.push(...paths);
     }
   }
@@ -258,7 +263,7 @@ export class Pane {
   // -------------------------------------------------------------- pictures
   /** The view as a picture, with a scale bar and the slide's name. */
   async screenshot(bar: { pixels: number; label: string } | null): Promise<Blob> {
-    const canvases = [this.viewer.drawer.canvas, this.over.drawer.canvas, this.ink.canvas] as HTMLCanvasElement[];
+    const canvases = [this.viewer.drawer.canvas, this.ink.canvas] as HTMLCanvasElement[];
     const { clientWidth: width, clientHeight: height } = this.viewer.element;
     const ratio = window.devicePixelRatio || 1;
     const picture = document.createElement("canvas");
@@ -266,17 +271,34 @@ export class Pane {
     const pen = picture.getContext("2d")!;
     pen.fillStyle = "#ffffff";
     pen.fillRect(0, 0, picture.width, picture.height);
-    canvases.forEach((canvas, i) => {
-      pen.filter = i === 0 ? getComputedStyle(canvas).filter : "none";
-      if (canvas.width && canvas.height) pen.drawImage(canvas, 0, 0, picture.width, picture.height);
-    });
-    pen.filter = "none";
+    for (const canvas of canvases) {
+      if (canvas.width && canvas.height && canvas.style.display !== "none") pen.drawImage(canvas, 0, 0, picture.width, picture.height);
+    }
     pen.scale(ratio, ratio);
     caption(pen, height, this.facts.id, bar);
     return new Promise((resolve, reject) => {
       picture.toBlob((blob) => (blob ? resolve(blob) : reject(new Error("the picture could not be made"))), "image/png");
     });
   }
+}
+
+function overviewOf(viewer: OpenSeadragon.Viewer): OpenSeadragon.Viewer {
+  return (viewer as unknown as { navigator: OpenSeadragon.Viewer }).navigator;
+}
+
+/** The overview map shows the slide, and nothing of what lies over it. */
+function keepOut(overview: OpenSeadragon.Viewer, item: OpenSeadragon.TiledImage): void {
+  if (overview.world.getItemAt(0) !== item) window.setTimeout(() => overview.world.removeItem(item), 0);
+}
+
+/** Say to the browser's own clock when all of a layer was on the screen for the first time. */
+function whole(item: OpenSeadragon.TiledImage, mark: string): void {
+  const said = () => {
+    if (!item.getFullyLoaded() || performance.getEntriesByName(mark).length) return;
+    requestAnimationFrame(() => performance.mark(mark));
+  };
+  item.addHandler("fully-loaded-change", said);
+  said();
 }
 
 function layerOf(host: HTMLElement, kind: string): HTMLElement {

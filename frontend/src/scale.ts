@@ -56,3 +56,9 @@ export function lengthOf(line: readonly (readonly [number, number])[]): number {
   }
   return total;
 }
+
+/** A time as everybody reads it, in the reader's own zone. */
+export function when(time: string): string {
+  const [on, at] = [new Date(time), (part: number) => String(part).padStart(2, "0")];
+  return `${on.getFullYear()}-${at(on.getMonth() + 1)}-${at(on.getDate())} ${at(on.getHours())}:${at(on.getMinutes())}`;
+}

@@ -1,7 +1,10 @@
 /** Shapes as the server keeps them, and as the drawing library draws them. */
 
-import { ShapeType, type ImageAnnotation, type MultiPolygonElement, type Shape } from "@annotorious/openseadragon";
+import type { ImageAnnotation, MultiPolygonElement, Shape } from "@annotorious/openseadragon";
 import { areaOf } from "./scale";
+
+/** The library's names; as text, so that the page does not wait for the library. */
+const ShapeType = { RECTANGLE: "RECTANGLE", ELLIPSE: "ELLIPSE", POLYGON: "POLYGON", MULTIPOLYGON: "MULTIPOLYGON", POLYLINE: "POLYLINE", LINE: "LINE" } as const;
 
 export type Point = [number, number];
 
@@ -56,7 +59,7 @@ function opened(ring: Point[]): Point[] {
 export function kept(annotation: ImageAnnotation, drawnAs?: string): { kind: string; geometry: Geometry } {
   const { selector } = annotation.target;
   const shape = selector.geometry as unknown as Record<string, never>;
-  switch (selector.type) {
+  switch (selector.type as string) {
     case ShapeType.RECTANGLE: {
       const { x, y, w, h } = shape as unknown as { x: number; y: number; w: number; h: number };
       const ring: Point[] = [[x, y], [x + w, y], [x + w, y + h], [x, y + h], [x, y]]; // prettier-ignore
@@ -140,16 +143,16 @@ function selectorOf(geometry: Geometry, radius: number): Shape {
     case "Point": {
       const [cx, cy] = geometry.coordinates;
       const bounds = { minX: cx - radius, minY: cy - radius, maxX: cx + radius, maxY: cy + radius };
-      return { type: ShapeType.ELLIPSE, geometry: { cx, cy, rx: radius, ry: radius, bounds } } as Shape;
+      return { type: ShapeType.ELLIPSE, geometry: { cx, cy, rx: radius, ry: radius, bounds } } as unknown as Shape;
     }
     case "LineString": {
       const points = geometry.coordinates.map((point) => ({ type: "CORNER", point }));
-      return { type: ShapeType.POLYLINE, geometry: { points, bounds: boundsOf(geometry.coordinates) } } as Shape;
+      return { type: ShapeType.POLYLINE, geometry: { points, bounds: boundsOf(geometry.coordinates) } } as unknown as Shape;
     }
     case "Polygon": {
       if (geometry.coordinates.length > 1) return multi([geometry.coordinates]);
       const points = opened(geometry.coordinates[0]!);
-      return { type: ShapeType.POLYGON, geometry: { points, bounds: boundsOf(points) } } as Shape;
+      return { type: ShapeType.POLYGON, geometry: { points, bounds: boundsOf(points) } } as unknown as Shape;
     }
     case "MultiPolygon":
       return multi(geometry.coordinates);
@@ -161,7 +164,7 @@ function multi(coordinates: Point[][][]): Shape {
     rings: rings.map((ring) => ({ points: opened(ring) })),
     bounds: boundsOf(rings[0]!),
   }));
-  return { type: ShapeType.MULTIPOLYGON, geometry: { polygons, bounds: boundsOf(coordinates.flat(2)) } } as Shape;
+  return { type: ShapeType.MULTIPOLYGON, geometry: { polygons, bounds: boundsOf(coordinates.flat(2)) } } as unknown as Shape;
 }
 
 /** A line with fewer points that strays no further than `tolerance` (Douglas and Peucker 1973). */

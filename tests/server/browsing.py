@@ -20,6 +20,9 @@ PATIENCE = 60_000
 CELLS = 5000
 REAL = "CMU-1-Small-Region"
 
+WHOLE = "() => performance.getEntriesByName('coverslip:view').length > 0"
+"""Whether all of the slide was on the screen."""
+
 WIPE = """async () => {
     localStorage.clear();
     const {csrf} = await (await fetch('api/me')).json();
@@ -113,6 +116,11 @@ def wait_for_colour(page: object, layer: str, wanted: str) -> None:
     page.wait_for_function(SOME_PIXEL.replace("WANTED", wanted), arg=layer)
 
 
+def wait_until_gone(page: object, layer: str, unwanted: str) -> None:
+    """Wait until no pixel of a layer's canvas meets a condition."""
+    page.wait_for_function(f"(layer) => !({SOME_PIXEL.replace('WANTED', unwanted)})(layer)", arg=layer)
+
+
 def open_tab(page: object, name: str) -> None:
     """Show a panel."""
     page.get_by_role("tab", name=name, exact=True).click()
@@ -120,11 +128,20 @@ def open_tab(page: object, name: str) -> None:
 
 def shapes_of(page: object, wanted: int, condition: str = "true") -> list[dict[str, object]]:
     """Wait until the server has so many shapes and a condition on them holds, and return them."""
-    asked = f"""async () => {{
+    found = page.evaluate(SHAPES.replace("CONDITION", condition), [wanted, PATIENCE])
+    assert len(found) == wanted, found
+    return found
+
+
+SHAPES = """async ([wanted, patience]) => {
+    const end = Date.now() + patience;
+    for (;;) {
         const shapes = await (await fetch('api/slides/a%20slide/shapes')).json();
-        return shapes.length === {wanted} && ({condition}) ? {{shapes}} : null;
-    }}"""
-    return page.wait_for_function(asked, polling=100).json_value()["shapes"]
+        if (shapes.length === wanted && (CONDITION)) return shapes;
+        if (Date.now() > end) throw new Error('in vain: ' + JSON.stringify(shapes));
+        await new Promise((done) => setTimeout(done, 60));
+    }
+}"""
 
 
 def dragged(page: object, *points: tuple[int, int]) -> None:

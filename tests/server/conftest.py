@@ -198,7 +198,7 @@ def browser() -> Iterator[object]:
 @pytest.fixture
 def page(browser: object, served: str) -> Iterator[object]:
     """The page, open at the first slide, on which nobody has drawn; what it complains of fails the test."""
-    from browsing import PATIENCE, WIPE
+    from browsing import PATIENCE, WHOLE, WIPE
 
     context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     opened = context.new_page()
@@ -208,7 +208,7 @@ def page(browser: object, served: str) -> Iterator[object]:
     opened.goto(served)
     opened.evaluate(WIPE)
     opened.reload()
-    opened.get_by_text("x · ").wait_for()
+    opened.wait_for_function(WHOLE)
     yield opened
     context.close()
     assert said == []

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import REAL, open_tab, real_slide, state_of, wait_for_colour
+from browsing import REAL, open_tab, real_slide, state_of, wait_for_colour, wait_until_gone
 
 STAINED = "a === 255 && r + g + b < 500"
+FIRST = "r < 8 && Math.abs(g - 114) < 8 && Math.abs(b - 178) < 8"
+SECOND = "Math.abs(r - 230) < 8 && Math.abs(g - 159) < 8 && b < 8"
+"""The colours of the first two classes; nothing on the slide has them."""
 
 
 # ---------------------------------------------------------------------- slides
@@ -97,9 +100,7 @@ def test_colours_are_adjusted_and_stains_shown_alone(page: object) -> None:
     wait_for_colour(page, "below", "a === 255 && b > 150 && r < 100")
     page.get_by_label("Colour", exact=True).click()
     page.get_by_label("Brightness").fill("1.5")
-    page.wait_for_function(
-        "() => document.querySelector('.below canvas').style.filter === 'brightness(1.5) contrast(1)'"
-    )
+    wait_for_colour(page, "below", "r > 240 && g > 240")  # too bright for what was scanned
     page.get_by_role("combobox").first.select_option("haematoxylin")
     wait_for_colour(page, "below", "a === 255 && b > r + 20 && r < 150")
     assert page.get_by_text("The file has no colour profile").is_visible()
@@ -143,14 +144,13 @@ def test_the_view_is_saved_as_a_picture(page: object, tmp_path: Path) -> None:
 # ---------------------------------------------------------------------- layers
 def test_layers_are_laid_over(page: object) -> None:
     page.get_by_label("Map: regions").check()
-    wait_for_colour(page, "above", "a > 100 && b > r + 60")
-    page.get_by_label("Map: regions").uncheck()
+    page.get_by_label("Opacity").fill("1")
+    wait_for_colour(page, "below", FIRST)
     page.get_by_label("Tissue").check()
     wait_for_colour(page, "ink", "a > 100 && b > r + 60")
     page.keyboard.press("o")
-    page.wait_for_function(
-        "() => getComputedStyle(document.querySelector('.layer.above > *')).visibility === 'hidden'"
-    )
+    wait_until_gone(page, "below", FIRST)
+    assert page.locator(".layer.ink canvas").is_hidden()
 
 
 def test_tiles_are_coloured_by_a_prediction_and_tell_their_numbers(page: object) -> None:
@@ -172,15 +172,19 @@ def test_objects_are_drawn_filtered_and_looked_at(page: object) -> None:
     panel = page.locator("section", has_text="Objects: nuclei").last
     panel.get_by_label("Show").check()
     panel.get_by_text("5,000 of 5,000").wait_for()
-    wait_for_colour(page, "above", "a > 100")  # many: as tiles that the server draws
+    wait_for_colour(page, "below", SECOND)
     panel.get_by_label("lymphocyte").uncheck()
+    wait_until_gone(page, "below", SECOND)
     panel.get_by_text("2,500 of 5,000").wait_for()
     panel.get_by_text("area_um2").click()
     panel.get_by_role("img", name="Histogram of area_um2").wait_for()
     panel.get_by_label("least").last.fill("60")
     page.wait_for_function("() => !document.body.innerText.includes('2,500 of 5,000')")
     page.keyboard.press("6")
-    wait_for_colour(page, "ink", "a > 100")  # few: as outlines
+    page.get_by_text("40.0x").wait_for()
+    wait_for_colour(page, "below", FIRST)
+    panel.get_by_label("least").last.fill("140")  # no square is as large
+    panel.get_by_text(re.compile("^[0-9]+ of 5,000$")).wait_for()
 
 
 def test_large_regions_are_outlined_from_afar_with_their_holes(page: object) -> None:

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import shapely
-from browsing import dragged, open_tab, shapes_of, wait_for_colour
+from browsing import WHOLE, dragged, open_tab, shapes_of, wait_for_colour
 from playwright.sync_api import expect
 
 
@@ -35,7 +35,7 @@ def test_shapes_are_drawn_kept_and_taken_back(page: object) -> None:
     page.keyboard.press("Control+y")
     shapes_of(page, 2)
     page.reload()
-    page.get_by_text("x · ").wait_for()
+    page.wait_for_function(WHOLE)
     assert rectangle["id"] in [one["id"] for one in shapes_of(page, 2)]
 
 
@@ -108,7 +108,7 @@ def test_what_the_server_did_not_get_waits_for_it(page: object) -> None:
     page.unroute("**/shapes")
     page.on("dialog", lambda dialog: dialog.accept())
     page.reload()  # as after a crash: it waits in the browser's storage
-    page.get_by_text("x · ").wait_for()
+    page.wait_for_function(WHOLE)
     shapes_of(page, 1)
 
 

@@ -15,7 +15,7 @@ const TOOLS: { name: Tool; label: string; key: string }[] = [
 export function Bar() {
   return (
     <header class="bar">
-      <span class="brand">Coverslip</span>
+      <h1 class="brand">Coverslip</h1>
       <Magnifier />
       <div class="group" role="radiogroup" aria-label="Tool">
         {TOOLS.map(({ name, label, key }) => (

@@ -1,5 +1,6 @@
 import { className, drawTool, verdicts, type Verdict } from "../draw";
 import { counts } from "../draw";
+import { when } from "../scale";
 import type { Kept } from "../shapes";
 import { paneOf, picked as pickedNow, type Picked } from "../stage";
 import { current, tab } from "../state";
@@ -101,7 +102,7 @@ function Said({ said }: { said: Kept }) {
   return (
     <span class="state">
       {SAID[verdict]}
-      {name} by {said.changed_by}, {new Date(said.changed).toLocaleString("en")}
+      {name} by {said.changed_by}, {when(said.changed)}
     </span>
   );
 }

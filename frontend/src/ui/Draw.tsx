@@ -1,7 +1,7 @@
 import { Tally } from "./Corrections";
 import { of, tell } from "../api";
 import { className, classNames, colourOf, counts, drawTool, knowClass, selected, TOOLS, unsaved, type DrawTool } from "../draw";
-import { areaOf, areaText, lengthOf, lengthText } from "../scale";
+import { areaOf, areaText, lengthOf, lengthText, when } from "../scale";
 import type { Geometry, Kept, Point } from "../shapes";
 import { focusSlide, paneOf } from "../stage";
 import { facts, say } from "../state";
@@ -64,7 +64,6 @@ export function DrawPanel({ slide }: { slide: string }) {
 /** A shape that is selected: what it is, how large, and who drew it when. */
 function Selected({ one, slide }: { one: Kept; slide: string }) {
   const size = sizeOf(one.geometry, facts.value[slide]?.mpp ?? null);
-  const when = (time: string) => new Date(time).toLocaleString("en");
   return (
     <section aria-label="Selected shape">
       <h2>Selected</h2>
@@ -133,16 +132,16 @@ function Classes({ slide }: { slide: string }) {
   };
   return (
     <>
-      <ul class="legend" role="radiogroup" aria-label="Class">
+      <div class="legend" role="radiogroup" aria-label="Class">
         {classNames.value.map((name) => (
-          <li>
-            <label class="toggle">
+          
+            <label class="toggle" key={name}>
               <input type="radio" name="class" checked={className.value === name} onChange={() => choose(name)} />
               <i style={{ background: colourOf(name) }} /> {name} <small>{counts.value[name] ?? ""}</small>
             </label>
-          </li>
+          
         ))}
-      </ul>
+      </div>
       <form class="tools" onSubmit={add}>
         <input name="name" aria-label="New class" placeholder="New class" />
         <button type="submit">Add</button>

@@ -58,7 +58,7 @@ const KEYS: Record<string, Act> = {
   Escape: () => {
     drawTool.value = null;
     aiming.value = false;
-    drawing()?.annotator.setSelected();
+    drawing()?.deselect();
     dropShape();
   },
   Delete: () => drawing()?.removeSelected(),

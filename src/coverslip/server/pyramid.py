@@ -20,7 +20,7 @@ from coverslip.slides import Slide
 from coverslip.slides.reader import Reader
 from coverslip.slides.stored import StoresJpeg
 
-TILE = 256
+TILE = 512
 """Side of tiles where the file has none that serve."""
 
 SMALLEST, LARGEST = 128, 1024

@@ -6,6 +6,7 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from dataclasses import replace
+from threading import Thread
 from typing import Any
 
 from coverslip.core.errors import MissingExtraError, UsageError
@@ -53,10 +54,20 @@ def serve(site: Site, *, host: str = LOCAL, port: int = 0, ready: Callable[[str]
             if self.started:
                 ready(address(site, host, number))
 
+    Thread(target=warm, daemon=True, name="warm").start()
     try:
         Announced(_config(site)).run(sockets=[listening])
     finally:
         listening.close()
+
+
+def warm() -> None:
+    """Import what the first look at results would wait for."""
+    import cv2  # noqa: F401
+    import imagecodecs  # noqa: F401
+    import pandas as pd  # noqa: F401 - pyarrow turns columns into arrays with it
+    import shapely  # noqa: F401
+    from pyarrow import parquet  # noqa: F401
 
 
 def _config(site: Site) -> Any:

@@ -18,8 +18,11 @@ from coverslip.server.overlays.tilewise import Tilewise, chances_of
 from coverslip.store import RunFolder
 from coverslip.store.kinds.objects import Objects
 
-KEPT = 24
-"""Layers that are kept open; an index of a million objects takes about 60 MB, most others little."""
+KEPT = 32
+"""Layers that are kept open besides objects."""
+
+INDEXED = 4
+"""Slides whose objects are kept; an index of a million takes about 150 MB with the outlines that it holds."""
 
 
 class Overlays:
@@ -34,6 +37,7 @@ class Overlays:
     def __init__(self, library: Library) -> None:
         self._library = library
         self._kept: OrderedDict[tuple[str, str, int], Any] = OrderedDict()
+        self._making: dict[tuple[str, str, int], Lock] = {}
         self._lock = Lock()
 
     def listed(self, slide: str) -> dict[str, Any]:
@@ -204,12 +208,23 @@ class Overlays:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made = make()
-        with self._lock:
-            self._kept[key] = made
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return made
+            mine = self._making.setdefault(key, Lock())
+        with mine:  # two who ask for the same make it once
+            if key not in self._kept:
+                made = make()
+                with self._lock:
+                    self._kept[key] = made
+                    self._forget()
+            with self._lock:
+                self._making.pop(key, None)
+                return self._kept[key]
+
+    def _forget(self) -> None:
+        """Let go of the layers that were looked at longest ago, objects sooner than others."""
+        indexes = [key for key, layer in self._kept.items() if isinstance(layer, ObjectIndex)]
+        others = [key for key in self._kept if key not in indexes]
+        for key in [*indexes[:-INDEXED], *others[:-KEPT]]:
+            del self._kept[key]
 
 
 def said_of(run: RunFolder, key: str, slide: str) -> dict[str, Any] | None:
