@@ -122,6 +122,7 @@ export class Drawing {
 
   deselect(): void {
     this.library?.setSelected();
+    this.tellSelected();
   }
 
   destroy(): void {
@@ -192,6 +193,7 @@ export class Drawing {
     const now = all.findIndex((one) => one.id === this.chosen[0]?.id);
     const next = all[(now + by + all.length + (now < 0 && by < 0 ? 1 : 0)) % all.length]!;
     this.library?.setSelected(next.id);
+    this.tellSelected(); // the library tells of what the pointer selects alone
     const { minX, minY, maxX, maxY } = next.target.selector.geometry.bounds;
     return [(minX + maxX) / 2, (minY + maxY) / 2];
   }
@@ -252,8 +254,12 @@ export class Drawing {
   /** Select the shape of a correction, now or once the server has it. */
   selectWhenThere(key: string, number: number): void {
     const there = this.correctionOf(key, number);
-    if (there) this.library?.setSelected(there.id, true);
-    else this.awaited = `${key}:${number}`;
+    if (!there) {
+      this.awaited = `${key}:${number}`;
+      return;
+    }
+    this.library?.setSelected(there.id, true);
+    this.tellSelected();
   }
 
   private sendVerdict({ key, number }: { key: string; number: number }, verdict: Verdict, name: string | null): null {
@@ -292,6 +298,7 @@ export class Drawing {
         if (library.getAnnotationById(one.id)) library.removeAnnotation(one.id);
         library.addAnnotation(drawn(one, POINT * this.step()) as never);
         if (this.awaited === `${one.origin?.key}:${one.origin?.number}`) library.setSelected(one.id, true);
+        this.tellSelected();
         this.awaited = "";
         this.tally();
       });

@@ -61,6 +61,7 @@ export class Pane {
       maxImageCacheCount: 800,
       gestureSettingsMouse: { clickToZoom: false, dblClickToZoom: true },
       keyboardNavEnabled: false as never,
+      silenceMultiImageWarnings: true, // all items share the slide's coordinates
     } as OpenSeadragon.Options);
     this.ink = new Ink(ink, (x, y) => this.toScreen(x, y));
     this.drawing = new Drawing(this.viewer, facts, () => this.view?.step ?? 1, (sketch) => this.sketch(sketch), events.failed);

@@ -10,17 +10,17 @@ interface Sized {
   downsample: number;
 }
 
-function tileSource(levels: Sized[], tile: (level: number) => [number, number], url: (level: number, x: number, y: number) => string) {
-  const finest = levels[0]!;
+/** `base` is what the levels' sizes are told by; a finer level than it is none of the picture's own. */
+function tileSource(base: Sized, levels: Sized[], tile: (level: number) => [number, number], url: (level: number, x: number, y: number) => string) {
   const last = levels.length - 1;
   const ours = (level: number) => last - level;
   return new OpenSeadragon.TileSource({
-    width: finest.width,
-    height: finest.height,
+    width: base.width,
+    height: base.height,
     minLevel: 0,
     maxLevel: last,
     ready: true,
-    getLevelScale: (level: number) => finest.downsample / levels[ours(level)]!.downsample,
+    getLevelScale: (level: number) => base.downsample / levels[ours(level)]!.downsample,
     getTileWidth: (level: number) => tile(ours(level))[0],
     getTileHeight: (level: number) => tile(ours(level))[1],
     getNumTiles: (level: number) => {
@@ -35,6 +35,7 @@ function tileSource(levels: Sized[], tile: (level: number) => [number, number], 
 export function slideSource(facts: Facts, colour: Colour, damaged: Set<string>): OpenSeadragon.TileSource {
   const asked = [colour.icc && facts.has_icc ? "icc=1" : "", colour.stain ? `stain=${colour.stain}` : ""].filter(Boolean);
   return tileSource(
+    facts.levels[0]!,
     facts.levels,
     (level) => [facts.levels[level]!.tile_width, facts.levels[level]!.tile_height],
     (level, x, y) => {
@@ -49,6 +50,7 @@ export function mapSource(slide: string, layer: MapLayer, look: MapLook): OpenSe
   const query = new URLSearchParams({ scale: look.scale, low: String(look.low), high: String(look.high) });
   if (look.plane) query.set("class", look.plane);
   return tileSource(
+    layer.levels[0]!,
     layer.levels,
     () => [layer.tile, layer.tile],
     (level, x, y) => `${of(slide, "maps", layer.name, "tiles", level, x, y)}?${query}`,
@@ -67,6 +69,7 @@ export function objectSource(facts: Facts, name: string, look: ObjectLook): Open
   }));
   const filter = filterText(look);
   return tileSource(
+    facts.levels[0]!,
     levels,
     () => [512, 512],
     (level, x, y) => `${of(facts.id, "objects", name, "tiles", 2 ** (level + FINEST), x, y)}?${filter}`,
