@@ -305,6 +305,27 @@ def test_coco_as_its_page_has_it(tmp_path: Path) -> None:
     assert (drawn.drawn_on.id, drawn.drawn_on.size) == ("a", (10, 8))
 
 
+def test_a_file_for_many_pictures_is_parsed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"p{number}" for number in range(3)]
+    for name in names:
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((20, 20, 3), np.uint8))
+    images = [{"id": i, "width": 20, "height": 20, "file_name": f"{n}.png"} for i, n in enumerate(names)]
+    items = [{"id": i, "image_id": i, "category_id": 1, "bbox": [i, 2, 4, 5], "iscrowd": 0} for i in range(3)]
+    content = {"images": images, "annotations": items, "categories": [{"id": 1, "name": "cell"}]}
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    parsed = []
+    loads = json.loads
+    monkeypatch.setattr(json, "loads", lambda text: parsed.append(1) or loads(text))
+    for number, name in enumerate(names):
+        with open_slide(tmp_path / f"{name}.png") as slide:
+            (shape,) = Annotations.read(tmp_path / "all.json", slide=slide).shapes
+        assert shape.geometry.bounds[0] == number
+    assert len(parsed) == 1
+    (tmp_path / "all.json").write_text(json.dumps({**content, "annotations": []}))
+    with open_slide(tmp_path / "p0.png") as slide:
+        assert not Annotations.read(tmp_path / "all.json", slide=slide).shapes  # a changed file is read anew
+
+
 def test_coco_masks_become_polygons_with_holes() -> None:
     mask = np.ones((5, 4), int)
     mask[2, 1] = 0

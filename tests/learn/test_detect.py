@@ -248,6 +248,8 @@ def test_pictures_are_brought_to_one_size_of_object(trained: Path, monkeypatch: 
     task = load_task(trained / "task.yaml")
     assert isinstance(task, DetectTask)
     _, drawn, _ = replace(task, mpp=None, object_px=36.0, stretch=True).read()
+    boxes = task.plan().values["boxes_px"]
+    assert boxes[0] < 18 < boxes[-1]  # of the discs, and fitted to them
     windows = Windows(drawn[:2], task.classes, masks=True)
     assert int(windows[0].pixels.min()) == 0
     assert int(windows[0].pixels.max()) == 255

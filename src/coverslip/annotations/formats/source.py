@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from xml.etree import ElementTree as ET
@@ -27,10 +27,11 @@ class Source:
         self.path = path
         self.data = data
         self.slide = slide
+        self._same: Source | None = None
 
     @classmethod
     def load(cls, path: Path, slide: Slide | None = None) -> Self:
-        """Read a file.
+        """Read a file; the last one is kept, since one file may hold the shapes of thousands of pictures.
 
         Raises
         ------
@@ -39,7 +40,11 @@ class Source:
         """
         if not path.is_file():
             raise UsageError(f"there is no annotation file {path}", mend="check the path")
-        return cls(str(path), path.read_bytes(), slide)
+        said = path.stat()
+        kept = _last(str(path), said.st_mtime_ns, said.st_size)
+        source = cls(str(path), kept.data, slide)
+        source._same = kept
+        return source
 
     @property
     def stem(self) -> str:
@@ -63,6 +68,8 @@ class Source:
         UsageError
             When it starts like JSON and is none.
         """
+        if self._same is not None:
+            return self._same.json
         if self.text is None or self.text.lstrip()[:1] not in {"{", "["}:
             return None
         try:
@@ -86,6 +93,11 @@ class Source:
     def damaged(self, what: str) -> UsageError:
         """Make the error for content that is not as the format has it."""
         return UsageError(f"{self.path}: {what}", mend="export it anew, or mend the file")
+
+
+@lru_cache(maxsize=1)
+def _last(path: str, _changed: int, _size: int) -> Source:
+    return Source(path, Path(path).read_bytes())
 
 
 def parse_xml(data: bytes, path: str) -> ET.Element:

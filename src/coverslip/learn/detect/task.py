@@ -126,12 +126,15 @@ class DetectTask:
         fold = splits.folds[0]
         parts = {name: len(getattr(fold, name)) for name in ("train", "val", "test")}
         objects = sum(each.count for each in drawn)
+        spec = self.spec([drawn[i] for i in fold.train])
         facts = {
             "pictures": ", ".join(f"{count} {name}" for name, count in parts.items()),
             "objects": str(objects),
             "network": f"{'Mask' if self.masks else 'Faster'} R-CNN over {self.network.backbone}",
+            "boxes": f"{', '.join(map(str, spec.sides))} px, finest stride {spec.finest}",
         }
-        return Plan(facts, values={"pictures": len(cohort), "parts": parts, "objects": objects})
+        values = {"pictures": len(cohort), "parts": parts, "objects": objects, "boxes_px": spec.sides}
+        return Plan(facts, values=values)
 
     def read(self) -> tuple[Cohort, list[Drawn], Splits]:
         """Read the cohort, all objects and the splits, checked."""
