@@ -22,8 +22,8 @@ from coverslip.core.errors import UsageError
 from coverslip.learn.detect.augment import Augment
 from coverslip.learn.detect.example import Example, crop, from_labels, turned
 from coverslip.learn.detect.feed import Squares
-from coverslip.learn.detect.fitted import Network
 from coverslip.learn.detect.module import DetectModule
+from coverslip.learn.detect.network import Network
 from coverslip.learn.detect.objects import Found, apart, drawn, label_image, polygons
 from coverslip.learn.detect.picture import found_on
 from coverslip.learn.detect.predict import objects_on

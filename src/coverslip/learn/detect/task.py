@@ -14,7 +14,7 @@ from coverslip.cohort import Cohort, Splits, given, holdout
 from coverslip.core import as_mpp
 from coverslip.core.errors import UsageError
 from coverslip.learn.detect.augment import Augment
-from coverslip.learn.detect.fitted import Network
+from coverslip.learn.detect.network import Network
 from coverslip.learn.detect.sources import Drawn, Reading, read_objects, scale_to
 from coverslip.learn.fit import FitSpec
 from coverslip.learn.task import Plan, Trained

@@ -32,7 +32,7 @@ class Part:
     probabilities
         (n, k, size, size) float32.
     missing
-        Tiles that could not be read, (n,).
+        Tiles of which they, or their surroundings, could not be read, (n,).
     errors
         Why.
     """
@@ -71,7 +71,10 @@ def segmented(
         views = iter(stream(slide, viewed(slide, wide, segmenter.surround), **options))
     for found, view in zip(stream(slide, wide, **options), views, strict=False):
         whole = segmenter.probabilities(found.pixels, None if view is None else view.pixels)
-        yield Part(found.index, whole[:, :, kept, kept], found.missing, found.errors)
+        missing, errors = found.missing, found.errors
+        if view is not None:  # without its surroundings a tile is not what was learned
+            missing, errors = missing | view.missing, (*errors, *view.errors)
+        yield Part(found.index, whole[:, :, kept, kept], missing, errors)
 
 
 def widened(slide: Slide, tiles: Tiles, margin: int) -> Tiles:
