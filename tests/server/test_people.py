@@ -71,14 +71,46 @@ def test_shapes_go_out_and_come_back(room: TestClient, tmp_path: Path) -> None:
     assert len(room.get(f"{SLIDE}/shapes").json()) == 8
 
 
+LAUGHS = b"<!DOCTYPE a [<!ENTITY a0 'ha'>" + b"".join(
+    b"<!ENTITY a%d '%s'>" % (n, b"&a%d;" % (n - 1) * 10) for n in range(1, 12)
+) + b"]><ASAP_Annotations><Annotations>&a11;</Annotations></ASAP_Annotations>"  # fmt: skip
+ENTITY = b"<!DOCTYPE a [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><ASAP_Annotations>&e;</ASAP_Annotations>"
+POINT = b'{"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [%s]}}'
+
+
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b'{"type": "FeatureCollection", "features": [{}]}', b"<xml", b"\x00\xff" * 100]
+    "content",
+    [
+        b"",
+        b"{",
+        b'{"type": "FeatureCollection", "features": [{}]}',
+        b"<xml",
+        b"\x00\xff" * 100,
+        b"[" * 200_000,
+        b'{"type": "FeatureCollection", "features": ' + b"[" * 100_000,
+        b'{"type":' * 50_000,
+        POINT % b"NaN, 1",
+        POINT % b"1e999, 1",
+        POINT % b'"a", 1',
+        b'{"type": "FeatureCollection", "features": {"a": 1}}',
+        b'{"type": "FeatureCollection", "features": [' + b"1," * 100_000 + b"1]}",
+        LAUGHS,
+        ENTITY,
+    ],
+    ids=range(15),
 )
 def test_what_is_no_annotation_file_is_refused(room: TestClient, content: bytes) -> None:
     answer = room.post(f"{SLIDE}/shapes/import", content=content)
     assert 400 <= answer.status_code < 500, answer.text
     assert "Traceback" not in answer.text
+    assert "root:" not in answer.text
     assert room.get(f"{SLIDE}/shapes").json() == []
+
+
+def test_a_shape_as_deep_as_a_well_is_refused(room: TestClient) -> None:
+    deep = b'{"id": "s", "kind": "point", "geometry": {"type": "Point", "coordinates": ' + b"[" * 100_000
+    answer = room.post(f"{SLIDE}/shapes", content=deep, headers={"content-type": "application/json"})
+    assert 400 <= answer.status_code < 500
 
 
 def test_a_huge_file_is_refused_before_it_is_read(room: TestClient) -> None:

@@ -10,6 +10,7 @@ from coverslip.core.errors import UnknownNameError
 from coverslip.server.app_state import overlays_of
 from coverslip.server.overlays.maps import Look
 from coverslip.server.overlays.objects import Filter, ObjectIndex
+from coverslip.server.routes.numbers import Extent, Place, Share, StepOfPath
 
 router = APIRouter(prefix="/api/slides/{slide}", tags=["overlays"])
 
@@ -33,12 +34,12 @@ def index_of(request: Request, slide: str, name: str) -> ObjectIndex:
     return overlays_of(request).objects(slide, name)
 
 
-def look_of(scale: str = "viridis", low: float = 0.0, high: float = 1.0) -> Look:
+def look_of(scale: str = "viridis", low: Share = 0.0, high: Share = 1.0) -> Look:
     """Return the colours that an address asks for."""
     return Look(scale, low, high)
 
 
-def box_of(x: float, y: float, width: float, height: float) -> Box:
+def box_of(x: Place, y: Place, width: Extent, height: Extent) -> Box:
     """Return the box that an address names, in level-0 pixels."""
     return Box(x, y, width, height)
 
@@ -76,7 +77,7 @@ def quality(request: Request, slide: str) -> dict[str, Any]:
 
 
 @router.get("/predictions/{name}/at")
-def tile_at(request: Request, slide: str, name: str, x: float, y: float) -> dict[str, Any]:
+def tile_at(request: Request, slide: str, name: str, x: Place, y: Place) -> dict[str, Any]:
     """Return what a prediction says of the tile at a point of level-0 pixels."""
     said = overlays_of(request).tilewise(slide, name)
     row = said.at(x, y)
@@ -116,7 +117,7 @@ def histogram(index: Index, chosen: Chosen, measurement: str) -> dict[str, Any]:
 
 
 @router.get("/objects/{name}/tiles/{step}/{column}/{row}", response_class=Response, responses=PNG)
-def object_tile(index: Index, chosen: Chosen, step: float, column: int, row: int) -> Response:
+def object_tile(index: Index, chosen: Chosen, step: StepOfPath, column: int, row: int) -> Response:
     """Draw the objects of a tile of 512 px at `step` level-0 pixels per pixel, as PNG."""
     return _picture(index.drawn((column, row), max(step, FINEST), chosen))
 
@@ -137,7 +138,7 @@ def outlines(
 
 
 @router.get("/objects/{name}/at")
-def object_at(index: Index, x: float, y: float) -> dict[str, Any]:
+def object_at(index: Index, x: Place, y: Place) -> dict[str, Any]:
     """Return the object at a point of level-0 pixels, with its numbers."""
     found = index.at(x, y)
     if found is None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from coverslip.core.errors import UnknownNameError
 from coverslip.server.app_state import (
@@ -26,9 +26,9 @@ class Finding(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    label: str
-    confidence: float | None = None
-    note: str = ""
+    label: str = Field(max_length=500)
+    confidence: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    note: str = Field("", max_length=20_000)
 
 
 class Decision(BaseModel):
@@ -37,7 +37,7 @@ class Decision(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     decision: str
-    reason: str = ""
+    reason: str = Field("", max_length=20_000)
 
 
 @router.post("/slides/{slide}/readings", status_code=201)

@@ -21,6 +21,7 @@ from coverslip.server.app_state import (
 )
 from coverslip.server.db.reports import Report
 from coverslip.server.drafts import Gatherer, RegionPicture, as_pdf, edited, picture_of
+from coverslip.server.routes.numbers import Extent, Place
 
 router = APIRouter(prefix="/api", tags=["reports"])
 
@@ -127,8 +128,8 @@ def pdf(request: Request, report: str, version: int | None = None) -> Response:
 
 @router.get("/slides/{slide}/picture", response_class=Response, responses=PICTURE)
 def picture(  # noqa: PLR0917 - the parameters of an address
-    request: Request, slide: str, x: float, y: float, width: Annotated[float, Query(gt=0)],
-    height: Annotated[float, Query(gt=0)], side: Annotated[int, Query(ge=64, le=2048)] = 900,
+    request: Request, slide: str, x: Place, y: Place, width: Extent, height: Extent,
+    side: Annotated[int, Query(ge=64, le=2048)] = 900,
 ) -> Response:  # fmt: skip
     """Return a region with a frame, what lies around it, and a scale bar; all in level-0 pixels."""
     with service_of(request).library.use(slide) as pyramid:

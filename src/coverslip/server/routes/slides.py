@@ -10,6 +10,7 @@ from coverslip.core.errors import UsageError
 from coverslip.server.app_state import person_of, record_of, seen_by, service_of
 from coverslip.server.library import Entry, failure_of
 from coverslip.server.pyramid import jpeg
+from coverslip.server.routes.numbers import Downsample, Place
 from coverslip.server.shown import Shown
 
 router = APIRouter(prefix="/api/slides", tags=["slides"])
@@ -94,7 +95,13 @@ def tile(  # noqa: PLR0913, PLR0917 - the parameters of an address
 
 @router.get("/{slide}/region", response_class=Response, responses=PICTURE)
 def region(  # noqa: PLR0917 - the parameters of an address
-    request: Request, slide: str, x: float, y: float, width: float, height: float, downsample: float = 1.0
+    request: Request,
+    slide: str,
+    x: Place,
+    y: Place,
+    width: Place,
+    height: Place,
+    downsample: Downsample = 1.0,
 ) -> Response:
     """Return any part of a slide as JPEG: corner and size in level-0 pixels, level-0 pixels per pixel."""
     if not downsample > 0 or not (width > 0 and height > 0):
