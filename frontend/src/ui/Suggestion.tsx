@@ -49,7 +49,7 @@ function calibration(calibrated: Suggestion["calibrated"]): string {
     const error = calibrated.ece === undefined ? "" : `, error ${(100 * calibrated.ece).toFixed(1)} %`;
     return `calibrated${calibrated.method ? ` by ${calibrated.method}` : ""}${error}`;
   }
-  return "not calibrated: no share of right answers";
+  return "not calibrated";
 }
 
 function likeness(unlike: Suggestion["unlike"]): string {

@@ -35,6 +35,9 @@ BINS = 40
 OUTLINED = 4.0
 """Screen pixels that a typical object must take to be drawn as an outline instead of a dot."""
 
+BOLD = 24.0
+"""Screen pixels of a typical object from which on outlines are two pixels wide; else they hide it."""
+
 FINE = 4
 """Bits of a pixel's fraction that outlines are drawn to."""
 
@@ -231,7 +234,8 @@ class ObjectIndex:
         box = Box(float(corner[0]), float(corner[1]), side, side)
         if self.outlines.typical_px >= OUTLINED * downsample:
             rings = self.outlines.within(box, self._by_row(chosen))
-            return png(_lines(rings, self._codes_of(rings), corner, downsample))
+            width = 2 if self.outlines.typical_px >= BOLD * downsample else 1
+            return png(_lines(rings, self._codes_of(rings), (corner, downsample), width))
         rows = self.rows_in(box)
         rows = rows[self.kept(chosen)[rows]]
         pixels = np.minimum(((self.xy[rows] - corner) / downsample).astype(np.int32), TILE - 1)
@@ -336,19 +340,23 @@ def _dots(flat: NDArray[np.intp], codes: NDArray[np.int16]) -> NDArray[np.uint8]
 
 
 def _lines(
-    rings: Rings, codes: NDArray[np.int16], corner: NDArray[np.float32], downsample: float
+    rings: Rings, codes: NDArray[np.int16], place: tuple[NDArray[np.float32], float], width: int
 ) -> NDArray[np.uint8]:
     """Return an RGBA picture of outlines, each in its class's colour."""
     import cv2
 
     picture = np.zeros((TILE, TILE, 4), np.uint8)
+    corner, downsample = place
     places = np.rint((rings.xy - corner) / downsample * (1 << FINE)).astype(np.int32)
     of = np.where(codes < 0, len(CLASSES) - 3, codes % len(CLASSES))[rings.of]
     lines = np.split(places, rings.ends[1:-1]) if len(rings.of) else []
     for code in np.unique(of):
         chosen = [line for line, one in zip(lines, of == code, strict=True) if one]
+        mask = np.zeros((TILE, TILE), np.uint8)
         cv2.polylines(
-            picture, chosen, isClosed=True, color=(*bytes.fromhex(CLASSES[code]), 255), thickness=2,
-            lineType=cv2.LINE_AA, shift=FINE,
-        )  # fmt: skip
+            mask, chosen, isClosed=True, color=255, thickness=width, lineType=cv2.LINE_AA, shift=FINE
+        )
+        over = mask > picture[..., 3]
+        picture[over] = (*bytes.fromhex(CLASSES[code]), 0)
+        picture[..., 3] = np.maximum(picture[..., 3], mask)
     return picture
