@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from coverslip.core.errors import MissingMppError, UsageError
+from coverslip.core.errors import MissingMppError, StainError, UsageError
 from coverslip.models.seen import LOOKS, Seen, look, looks_of
-from coverslip.slides import open_slide
+from coverslip.slides import SlideSource, open_slide
 
 
 def tile(seed: int, colour: tuple[int, int, int] = (170, 110, 180)) -> np.ndarray:
@@ -81,3 +81,44 @@ def test_a_slide_without_scale_cannot_be_looked_at(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", tile(1), photometric="rgb")
     with open_slide(str(tmp_path / "a.tif")) as slide, pytest.raises(MissingMppError):
         looks_of(slide, mpp=0.5, tile_px=32)
+
+
+def test_a_scale_finer_than_the_slides(tmp_path: Path) -> None:
+    big = np.tile(tile(1), (4, 4, 1))
+    tifffile.imwrite(tmp_path / "a.tif", big, photometric="rgb", resolution=(20_000, 20_000),
+                     resolutionunit="CENTIMETER")  # fmt: skip
+    with open_slide(str(tmp_path / "a.tif")) as slide:
+        found = looks_of(slide, mpp=0.25, tile_px=64)
+    assert len(found) > 20
+    assert np.isfinite(found).all()
+
+
+def test_sixteen_bits_cannot_be_looked_at(tmp_path: Path) -> None:
+    grey = np.zeros((256, 256), np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", grey, resolution=(20_000, 20_000), resolutionunit="CENTIMETER")
+    with open_slide(str(tmp_path / "a.tif")) as slide, pytest.raises(StainError):
+        looks_of(slide, mpp=0.5, tile_px=32)
+
+
+def test_a_card_tells_only_what_could_be_looked_at(tmp_path: Path) -> None:
+    """A slide that has gone and one without scale are left out; with too few, the card says nothing."""
+    torch = pytest.importorskip("torch", reason="a model folder holds tensors")
+    from coverslip.learn.seen import keep_seen
+    from coverslip.models.folder import FolderCard, ModelFolder
+
+    card = FolderCard(
+        id="m", task="segment", architecture="unet", mpp=0.5, tile_px=48, trained_on={"slides": 5}
+    )
+    ModelFolder.save(tmp_path / "m", {"w": torch.zeros(1)}, card)
+    sources = [SlideSource("gone", str(tmp_path / "gone.tif"))]
+    tifffile.imwrite(tmp_path / "bare.tif", tile(1), photometric="rgb")
+    sources.append(SlideSource("bare", str(tmp_path / "bare.tif")))
+    keep_seen(tmp_path / "m", sources)
+    assert "seen" not in ModelFolder.load(tmp_path / "m").card.trained_on
+    for number in range(3):
+        big = np.tile(tile(number), (3, 3, 1))
+        tifffile.imwrite(tmp_path / f"{number}.tif", big, photometric="rgb")
+        sources.append(SlideSource(str(number), str(tmp_path / f"{number}.tif"), 0.5))
+    keep_seen(tmp_path / "m", sources)
+    kept = ModelFolder.load(tmp_path / "m").card.trained_on
+    assert (kept["slides"], kept["seen"]["slides"], kept["seen"]["mpp"]) == (5, 3, 0.5)

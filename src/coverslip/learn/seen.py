@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from coverslip.core.errors import MppError, SlideError
+from coverslip.core.errors import MppError, SlideError, StainError
 from coverslip.models.folder import ModelFolder
 from coverslip.models.seen import Seen, looks_of
 from coverslip.slides import open_slide
@@ -41,7 +41,7 @@ def keep_seen(folder: Path, sources: Iterable[SlideSource]) -> None:
         try:
             with open_slide(source.path, mpp=source.mpp) as slide:
                 looks.append(looks_of(slide, mpp=mpp, tile_px=tile_px))
-        except (SlideError, MppError):  # it was trained on by other means: from features, say
+        except (SlideError, MppError, StainError):  # it was trained on by other means: from features, say
             continue
     seen = Seen.of(looks, mpp=mpp, tile_px=tile_px)
     if seen is not None:

@@ -160,9 +160,12 @@ def looks_of(slide: Slide, *, mpp: float, tile_px: int, tiles: int = TILES) -> F
     ------
     MissingMppError
         When the slide has no mpp.
+    StainError
+        When its pixels are not 8-bit colour.
     """
     from coverslip.core.errors import CorruptTileError
 
+    slide.require_colour()
     step = mpp / slide.require_mpp()
     side = tile_px * step
     found = []
