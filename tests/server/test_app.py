@@ -213,3 +213,10 @@ def test_the_reference_names_every_address(client: TestClient) -> None:
     assert all(path in page for path in paths)
     assert "http://" not in page
     assert "https://" not in page
+
+
+def test_a_page_runs_nothing_that_is_made_at_run_time(client: TestClient) -> None:
+    policy = client.get("/api/slides").headers["content-security-policy"]
+    assert "script-src 'self';" in policy
+    assert "eval" not in policy
+    assert "script-src 'self' 'unsafe-inline'" not in policy

@@ -29,13 +29,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-eval'; img-src 'self' data: blob:; "
+    "default-src 'self'; script-src 'self'; img-src 'self' data: blob:; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""What a page of ours may load: nothing but from this server.
-
-``unsafe-eval`` is for the drawing library, whose WebGL shaders are set by functions that it compiles.
-"""
+"""What a page of ours may load and run: nothing but from this server, and no code that is made at run time."""
 
 HEADERS = (
     (b"content-security-policy", POLICY.encode()),
