@@ -333,6 +333,8 @@ def test_a_detector_is_trained_and_finds_discs(trained: Path) -> None:
     scores = json.loads((trained / "run/evaluation/detect.json").read_text())
     assert scores["mean_ap50"] > 0.5
     assert scores["tp"] + scores["fn"] == 18
+    record = json.loads((trained / "run/annotations.json").read_text())
+    assert record["d0"] == {"objects": 9, "notes": []}
 
 
 def test_it_is_applied_to_pictures_and_slides(trained: Path, tmp_path: Path) -> None:
@@ -354,6 +356,24 @@ def test_it_is_applied_to_pictures_and_slides(trained: Path, tmp_path: Path) -> 
         objects = stage.run(slide, {"tiles": tiles})["objects/detect"].collect()
     assert len(objects) > 0
     assert objects.classes == ("disc",)
+
+
+def test_repairs_are_asked_for_and_told(trained: Path, tmp_path: Path) -> None:
+    voc = (
+        "<annotation><object><name>disc</name><bndbox><xmin>100</xmin><ymin>10</ymin><xmax>140</xmax>"
+        "<ymax>40</ymax></bndbox></object></annotation>"
+    )
+    (tmp_path / "a.xml").write_text(voc)
+    rows = [f"{p},{trained}/d{i}.png,a.xml,0.5,{p}" for i, p in enumerate(("train", "val", "test"))]
+    (tmp_path / "pictures.csv").write_text("\n".join(["slide,path,annotations,mpp,split", *rows]))
+    boxes = TASK.replace("mpp: 0.5", "mpp: 0.5\nmasks: false")
+    (tmp_path / "task.yaml").write_text(boxes)
+    with pytest.raises(UsageError, match="reaches 12 pixels over the edge"):
+        load_task(tmp_path / "task.yaml").plan()
+    (tmp_path / "task.yaml").write_text(boxes + "repair: true\n")
+    plan = load_task(tmp_path / "task.yaml").plan()
+    assert len(plan.warnings) == 3
+    assert "clipped to the slide; its area went from 1271 to 899 px" in plan.warnings[0]
 
 
 def test_boxes_where_masks_are_wanted_and_masks_of_another_size_are_refused(

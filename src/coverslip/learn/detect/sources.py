@@ -56,6 +56,8 @@ class Drawn:
         Instance mask (h, w) of level 0, or None.
     light
         The intensities that become black and white; None leaves the picture's own.
+    notes
+        What was repaired or left out.
     """
 
     source: SlideSource
@@ -64,6 +66,7 @@ class Drawn:
     shapes: tuple[Shape, ...] = ()
     labels: NDArray[np.int32] | None = None
     light: Light | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def sides(self) -> NDArray[np.float64]:
@@ -140,9 +143,10 @@ def _read(source: SlideSource, file: Path, reading: Reading) -> Drawn:
                 f"{file} holds boxes alone, and masks are to be learned",
                 mend="write masks: false in the task",
             )
-        return Drawn(
-            source, step, size, tuple(shape for shape in drawn.shapes if shape.polygons), light=light
-        )
+        shapes = tuple(shape for shape in drawn.shapes if shape.polygons)
+        thin = len(drawn.shapes) - len(shapes)
+        notes = (*drawn.notes, *([f"{thin} lines and points were left out"] if thin else []))
+        return Drawn(source, step, size, shapes, light=light, notes=notes)
 
 
 def _mask(file: Path, slide: Slide, reading: Reading) -> NDArray[np.int32]:

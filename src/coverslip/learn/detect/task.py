@@ -134,7 +134,8 @@ class DetectTask:
             "boxes": f"{', '.join(map(str, spec.sides))} px, finest stride {spec.finest}",
         }
         values = {"pictures": len(cohort), "parts": parts, "objects": objects, "boxes_px": spec.sides}
-        return Plan(facts, values=values)
+        notes = tuple(f"{each.source.id}: {note}" for each in drawn for note in each.notes)
+        return Plan(facts, notes, values)
 
     def read(self) -> tuple[Cohort, list[Drawn], Splits]:
         """Read the cohort, all objects and the splits, checked."""

@@ -41,7 +41,7 @@ def train(task: DetectTask, run: Path, read: Read, *, listen: Listen) -> dict[st
     """Fit the network, save the model folder, and return its figures on pictures held back."""
     cohort, drawn, splits = read
     run.mkdir(parents=True, exist_ok=True)
-    _write_records(task, run, cohort, splits)
+    _write_records(task, run, read)
     fold = splits.folds[0]
     parts = {
         name: Windows([drawn[i] for i in getattr(fold, name)], task.classes, masks=task.masks)
@@ -146,9 +146,14 @@ def _card(task: DetectTask, spec: DetectorSpec, run: Path, read: tuple[Cohort, S
     }
 
 
-def _write_records(task: DetectTask, run: Path, cohort: Cohort, splits: Splits) -> None:
+def _write_records(task: DetectTask, run: Path, read: Read) -> None:
+    """Write what went in: task, cohort, splits, and what was done to the objects."""
     import yaml
 
+    cohort, drawn, splits = read
+    said = {each.source.id: {"objects": each.count, "notes": list(each.notes)} for each in drawn}
+    with atomic(run / "annotations.json") as partial:
+        partial.write_text(json.dumps(said, indent=1, ensure_ascii=False), encoding="utf-8")
     with atomic(run / "task.yaml") as partial:
         record = {"task": "detect", **plain(task)}
         partial.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True), encoding="utf-8")
