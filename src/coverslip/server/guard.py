@@ -32,7 +32,7 @@ POLICY = (
     "default-src 'self'; script-src 'self'; img-src 'self' data: blob:; "
     "style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
 )
-"""What a page of ours may load and run: nothing but from this server, and no code that is made at run time."""
+"""What a page of ours may load and run: this server's files alone, no code that is made at run time."""
 
 HEADERS = (
     (b"content-security-policy", POLICY.encode()),
