@@ -7,31 +7,20 @@ import "@annotorious/openseadragon/annotorious-openseadragon.css";
 import { ask, of, type Facts } from "./api";
 import { Corners } from "./corners";
 import { flush, send, unsaved, versions, whenKept, whenRefused, type Change } from "./outbox";
-import { drawn, kept, simplified, type Geometry, type Kept, type Origin, type Point } from "./shapes";
-import { brushed, ellipse, flooded, traced } from "./strokes";
-import OpenSeadragon from "openseadragon";
+import { Hand, type Sketch } from "./hand";
+import { drawn, kept, type Geometry, type Kept, type Origin, type Point } from "./shapes";
+import type OpenSeadragon from "openseadragon";
 
-export const TOOLS = ["polygon", "freehand", "brush", "rectangle", "ellipse", "line", "wand", "point"] as const;
-export type DrawTool = (typeof TOOLS)[number];
-
-/** Tools that draw while the pointer is held down. */
-const DRAGGED = new Set<DrawTool | null>(["freehand", "brush", "rectangle", "ellipse", "line"]);
-
-/** Tools that are done once they have two corners. */
-const PAIRED = new Set<DrawTool | null>(["rectangle", "ellipse", "line"]);
 const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#332288"];
 const NO_CLASS = "#666666";
 const REJECTED = "#B3261E";
 
 /** Screen pixels. */
-const BRUSH = 14;
 const POINT = 6;
-const NEAR = 10;
 const REST_MS = 350;
 
 export type Verdict = Origin["verdict"];
 
-export const drawTool = signal<DrawTool | null>(null);
 export const className = signal("tumour");
 export const classNames = signal<string[]>(["tumour", "stroma", "necrosis", "reviewed", "ignore"]);
 export const counts = signal<Record<string, number>>({});
@@ -53,21 +42,15 @@ interface Step {
   again(): void;
 }
 
-export interface Sketch {
-  points: Point[];
-  closed: boolean;
-}
-
 export class Drawing {
   readonly corners: Corners;
+  readonly hand: Hand;
   private library: OpenSeadragonAnnotator | null = null;
   private gone = false;
   private readonly records = new Map<string, Kept>();
   private readonly timers = new Map<string, number>();
   private readonly names: MutationObserver;
-  private stroke: Point[] = [];
   private awaited = "";
-  private placed: Point[] = [];
   private done: Step[] = [];
   private undone: Step[] = [];
 
@@ -75,15 +58,12 @@ export class Drawing {
     readonly viewer: OpenSeadragon.Viewer,
     private readonly facts: Facts,
     private readonly step: () => number,
-    private readonly preview: (sketch: Sketch | null) => void,
+    preview: (sketch: Sketch | null) => void,
     private readonly say: (error: unknown) => void,
   ) {
     this.corners = new Corners(this, step);
+    this.hand = new Hand(viewer, step, preview, (kind, geometry) => this.add(kind, geometry, className.value));
     this.names = named(viewer.element);
-    viewer.addHandler("canvas-press", (event) => this.press(event.position));
-    viewer.addHandler("canvas-drag", (event) => this.drag(event as never));
-    viewer.addHandler("canvas-drag-end", () => this.lift());
-    viewer.addHandler("canvas-click", (event) => this.click(event as never));
     whenRefused(facts.id, (_, problem) => this.refused(problem));
     whenKept(facts.id, (one, change) => this.kept(one, change));
     void flush()
@@ -146,12 +126,6 @@ export class Drawing {
       library.setAnnotations(shapes.map((one) => drawn(one, POINT * 2)) as never, true);
       this.tally();
     });
-  }
-
-  use(tool: DrawTool | null): void {
-    this.placed = [];
-    this.preview(null);
-    this.viewer.element.style.cursor = tool ? "crosshair" : "";
   }
 
   // -------------------------------------------------------------- undo and redo
@@ -353,120 +327,6 @@ export class Drawing {
       this.tally();
       return id;
     };
-  }
-
-  // -------------------------------------------------------------- our own tools
-  private toSlide(position: { x: number; y: number }): Point {
-    const place = new OpenSeadragon.Point(position.x, position.y);
-    const point = this.viewer.world.getItemAt(0).viewerElementToImageCoordinates(place);
-    return [point.x, point.y];
-  }
-
-  private press(position: { x: number; y: number }): void {
-    this.stroke = DRAGGED.has(drawTool.value) ? [this.toSlide(position)] : [];
-  }
-
-  private drag(event: { position: { x: number; y: number }; preventDefaultAction: boolean }): void {
-    if (!DRAGGED.has(drawTool.value) || !this.stroke.length) return;
-    event.preventDefaultAction = true;
-    this.stroke.push(this.toSlide(event.position));
-    this.showStroke(this.stroke);
-  }
-
-  private showStroke(stroke: Point[]): void {
-    const open = drawTool.value === "brush" || drawTool.value === "line" || drawTool.value === "polygon";
-    this.preview({ points: this.outline(stroke), closed: !open && stroke.length > 1 });
-  }
-
-  /** What has been dragged so far, as points. */
-  private outline(stroke: Point[]): Point[] {
-    const [from, to] = [stroke[0]!, stroke[stroke.length - 1]!];
-    if (drawTool.value === "rectangle") return [from, [to[0], from[1]], to, [from[0], to[1]]];
-    if (drawTool.value === "ellipse") return ellipse(from, to);
-    return drawTool.value === "line" ? [from, to] : stroke;
-  }
-
-  private lift(): void {
-    if (!DRAGGED.has(drawTool.value) || this.stroke.length < 2) return;
-    this.made(this.stroke);
-    this.stroke = [];
-  }
-
-  /** Make a shape of a stroke, with the tool at hand. */
-  private made(stroke: Point[]): void {
-    const step = this.step();
-    const line = this.outline(stroke);
-    const tool = drawTool.value;
-    this.preview(null);
-    if (tool === "brush") {
-      const found = brushed(stroke, BRUSH * step, step);
-      if (found) this.add("brush", found, className.value);
-    } else if (tool === "line") {
-      this.add("line", { type: "LineString", coordinates: line }, className.value);
-    } else {
-      this.ring(tool === "rectangle" || tool === "ellipse" ? tool : "polygon", tool === "freehand" ? simplified(line, step * 0.75) : line);
-    }
-  }
-
-  private ring(kind: string, ring: Point[]): void {
-    if (ring.length > 2) this.add(kind, { type: "Polygon", coordinates: [[...ring, ring[0]!]] }, className.value);
-  }
-
-  /** End the shape whose corners were clicked or placed. */
-  finish(): void {
-    const corners = this.placed;
-    this.placed = [];
-    this.preview(null);
-    if (corners.length > 1) this.made(corners);
-  }
-
-  /** Take back the corner that was placed last. */
-  back(): void {
-    this.placed.pop();
-    if (this.placed.length) this.showStroke(this.placed);
-    else this.preview(null);
-  }
-
-  private click(event: { position: { x: number; y: number }; quick: boolean }): void {
-    if (!event.quick) return;
-    const tool = drawTool.value;
-    if (tool === "polygon" || tool === "point" || tool === "wand") this.at(event.position);
-  }
-
-  /** Use the tool at hand at a place of the screen, as a click does; without a place in the middle of the view. */
-  at(position: { x: number; y: number } = this.middle()): void {
-    const [x, y] = this.toSlide(position);
-    if (drawTool.value === "point") {
-      this.add("point", { type: "Point", coordinates: [x, y] }, className.value);
-    } else if (drawTool.value === "wand") {
-      const found = this.touched(position);
-      if (found) this.add("polygon", found, className.value);
-    } else {
-      this.corner([x, y]);
-    }
-  }
-
-  private middle(): { x: number; y: number } {
-    const { clientWidth, clientHeight } = this.viewer.element;
-    return { x: clientWidth / 2, y: clientHeight / 2 };
-  }
-
-  /** Add a corner; one near the first closes a polygon, and the second ends a rectangle, an ellipse or a line. */
-  private corner(point: Point): void {
-    const first = this.placed[0];
-    const near = first && this.placed.length > 2 && Math.hypot(point[0] - first[0], point[1] - first[1]) < NEAR * this.step();
-    if (!near) this.placed.push(point);
-    if (near || (PAIRED.has(drawTool.value) && this.placed.length === 2)) this.finish();
-    else this.showStroke(this.placed);
-  }
-
-  /** What is connected to a screen pixel and of its colour, as a polygon. */
-  private touched(position: { x: number; y: number }): Geometry | null {
-    const canvas = this.viewer.drawer.canvas as HTMLCanvasElement;
-    const ratio = canvas.width / this.viewer.element.clientWidth;
-    const picture = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
-    const mask = flooded(picture, Math.round(position.x * ratio), Math.round(position.y * ratio));
-    return traced(mask, canvas.width, canvas.height, ([x, y]) => this.toSlide({ x: x / ratio, y: y / ratio }), this.step() * 0.75);
   }
 }
 

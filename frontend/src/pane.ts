@@ -2,7 +2,8 @@
 
 import OpenSeadragon from "openseadragon";
 import type { Facts, MapLayer } from "./api";
-import { Drawing, drawTool } from "./draw";
+import { Drawing } from "./draw";
+import { drawTool } from "./hand";
 import { Ink } from "./ink";
 import { OutlineLayer, type Shown } from "./outlined";
 import { mapSource, objectSource, slideSource } from "./source";

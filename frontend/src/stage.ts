@@ -2,7 +2,7 @@
 
 import { signal } from "@preact/signals";
 import { api, type Facts } from "./api";
-import { drawTool } from "./draw";
+import { drawTool } from "./hand";
 import type { Shape } from "./ink";
 import { Pane } from "./pane";
 import { areaOf, areaText, lengthOf, lengthText, scaleBar, umPerPixel } from "./scale";
@@ -185,7 +185,7 @@ export function placeCorner(): void {
   const view = pane?.view;
   if (!pane || !view) return;
   state.aiming.value = true;
-  if (drawTool.value) pane.drawing.at();
+  if (drawTool.value) pane.drawing.hand.at();
   else if (state.tool.value !== "look") clicked(view.x, view.y, pane);
 }
 
@@ -193,7 +193,7 @@ export function placeCorner(): void {
 export function takeBack(): void {
   const pane = paneOf(state.current.value);
   if (!pane) return;
-  if (drawTool.value) pane.drawing.back();
+  if (drawTool.value) pane.drawing.hand.back();
   drawn = drawn.slice(0, -1);
   showDrawn(pane);
 }

@@ -1,5 +1,5 @@
-import { className, drawTool, verdicts, type Verdict } from "../draw";
-import { counts } from "../draw";
+import { className, counts, verdicts, type Verdict } from "../draw";
+import { drawTool } from "../hand";
 import { when } from "../scale";
 import type { Kept } from "../shapes";
 import { paneOf, picked as pickedNow, type Picked } from "../stage";

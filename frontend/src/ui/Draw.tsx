@@ -1,6 +1,7 @@
 import { Tally } from "./Corrections";
 import { of, tell } from "../api";
-import { className, classNames, colourOf, counts, drawTool, knowClass, selected, TOOLS, unsaved, type DrawTool } from "../draw";
+import { className, classNames, colourOf, counts, knowClass, selected, unsaved } from "../draw";
+import { drawTool, TOOLS, type DrawTool } from "../hand";
 import { areaOf, areaText, lengthOf, lengthText, when } from "../scale";
 import type { Geometry, Kept, Point } from "../shapes";
 import { focusSlide, paneOf } from "../stage";

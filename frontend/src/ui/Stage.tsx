@@ -2,7 +2,7 @@ import { useSignalEffect } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api } from "../api";
 import { cornerAt } from "../corners";
-import { drawTool } from "../draw";
+import { drawTool } from "../hand";
 import type { Pane } from "../pane";
 import { barOf, mount, unmount } from "../stage";
 import * as state from "../state";
@@ -81,7 +81,7 @@ function ScaleBar({ pane, slide }: { pane: Pane; slide: string }) {
 function Layers({ pane, slide }: { pane: Pane; slide: string }) {
   useSignalEffect(() => pane.recolour(state.colour.value));
   useSignalEffect(() => pane.setOverlaysVisible(state.allLayers.value));
-  useSignalEffect(() => pane.drawing.use(drawTool.value));
+  useSignalEffect(() => pane.drawing.hand.use(drawTool.value));
   useSignalEffect(() => {
     for (const layer of state.overlays.value[slide]?.maps ?? []) pane.showMap(layer, state.lookOf(layer.name));
   });

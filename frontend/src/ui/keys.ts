@@ -6,7 +6,7 @@ import { nextTab } from "./Panels";
 import { labelTile, nextToLabel } from "./Queue";
 import { nextFinding } from "./Regions";
 import { openSlide } from "./SlideList";
-import { drawTool, TOOLS } from "../draw";
+import { drawTool, TOOLS } from "../hand";
 import { dropShape, endShape, focusSlide, goTo, home, move, paneOf, placeCorner, saveScreenshot, takeBack, zoomBy, zoomTo } from "../stage";
 import { aiming, allLayers, blind, current, help, linked, shownSlides, tab, tool, type Tool } from "../state";
 
@@ -52,7 +52,7 @@ const KEYS: Record<string, Act> = {
     if (!drawing()?.corners.remove()) takeBack();
   },
   Enter: () => {
-    if (drawTool.value) drawing()?.finish();
+    if (drawTool.value) drawing()?.hand.finish();
     else endShape();
   },
   Escape: () => {
