@@ -20,6 +20,7 @@ from coverslip.pipeline.stages import EmbedStage  # noqa: E402
 from coverslip.slides import find_slides  # noqa: E402
 from coverslip.store import Resume  # noqa: E402
 from coverslip.tiles import GridSpec, lay, stream  # noqa: E402
+from coverslip.tissue import find_tissue  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,32 @@ def test_only_the_tiles_on_a_damaged_block_are_missing(
     np.testing.assert_array_equal(np.isnan(features).all(axis=1), missing)
     assert not np.isnan(features[~missing]).any()
     assert "could not be read" in outputs["notes"][0]
+
+
+def test_a_damaged_block_has_a_row_in_the_log_and_stops_nothing(
+    slide_path: Path, weights: str, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    hurt = Path(shutil.copy(slide_path, folder / "hurt.svs"))
+    shutil.copy(slide_path, folder / "whole.svs")
+    with open_slide(hurt) as slide:
+        corners = lay(slide, GridSpec(size=224), find_tissue(slide)).xy
+        block = slide.reader.block_size(0)
+    column, row = (corners[len(corners) // 2] + 112) // np.array(block)
+    damage_tile(hurt, 0, int(column), int(row))
+    recipe = Recipe.load("embed").with_parameters({"embed.weights": weights, "embed.batch": 8})
+    done = run_recipe(recipe, find_slides([str(folder)]), tmp_path / "run", execution=Execution(workers=0))
+    assert done.ok
+    rows = {e.slide: e.note for e in done.run.events() if e.stage == "embed" and e.status == "done"}
+    assert rows["whole"] is None
+    assert "tiles could not be read and have no features" in rows["hurt"][0]
+    assert f"block ({column}, {row}) of level 0" in rows["hurt"][1]
+    with h5py.File(done.run.path_of("hurt", "features/resnet18")) as file:
+        lost = np.isnan(file["features"][:]).all(axis=1)
+    assert 0 < lost.sum() < len(lost) / 2
 
 
 def test_features_that_are_no_numbers_are_refused(slide_path: Path, weights: str, tmp_path: Path) -> None:

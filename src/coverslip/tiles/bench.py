@@ -11,7 +11,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -71,7 +71,17 @@ class Row:
 
 
 def run(slide: str | None = None, *, rounds: int = ROUNDS, stitch: bool = True) -> list[dict[str, Any]]:
-    """Measure the engine.
+    """Measure the engine, see `measured`.
+
+    Returns
+    -------
+    Rows with the fields of `Row`.
+    """
+    return [asdict(row) for row in measured(slide, rounds=rounds, stitch=stitch)]
+
+
+def measured(slide: str | None = None, *, rounds: int = ROUNDS, stitch: bool = True) -> Iterator[Row]:
+    """Measure the engine and yield each figure as soon as it is known.
 
     Parameters
     ----------
@@ -79,37 +89,31 @@ def run(slide: str | None = None, *, rounds: int = ROUNDS, stitch: bool = True) 
         Path of a tiled brightfield slide; None for a small one that is made for the purpose.
     stitch
         Measure stitching too, which writes a map of the whole slide to the temporary folder.
-
-    Returns
-    -------
-    Rows with the fields of `Row`.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = slide or make_slide(Path(folder) / "made.svs")
         with open_slide(path) as opened:
-            rows = [*_reading(opened, rounds), *_memory_and_growth(opened)]
+            yield from _reading(opened, rounds)
+            yield from _memory_and_growth(opened)
         if stitch:
-            rows.append(_stitching(path, Path(folder) / "map.ome.zarr"))
-    return [asdict(row) for row in rows]
+            yield _stitching(path, Path(folder) / "map.ome.zarr")
 
 
 # ------------------------------------------------------------------- reading
-def _reading(slide: Slide, rounds: int) -> list[Row]:
+def _reading(slide: Slide, rounds: int) -> Iterator[Row]:
     tissue = _tissue(slide)  # once before the clock runs, which imports what it needs
     seconds = [_timed(lambda: lay(slide, GridSpec(), _tissue(slide))) for _ in range(rounds)]
     wall, cpu = (statistics.median(part) for part in zip(*seconds, strict=True))
-    rows = [Row("tissue and grid", wall, "s", f"{cpu:.2f} s of processor time", goal="≤ 0.5 s at 60k × 50k")]
+    yield Row("tissue and grid", wall, "s", f"{cpu:.2f} s of processor time", goal="≤ 0.5 s at 60k × 50k")
     for work, tiles, goal in _works(slide, tissue):
         floor = decode_floor(Plan.of(slide, tiles, np.arange(len(tiles))), THREADS)
-        rows.append(_against(work, len(tiles), (floor, partial(_drain, slide, tiles)), rounds, goal))
+        yield _against(work, len(tiles), (floor, partial(_drain, slide, tiles)), rounds, goal)
     tiles = _middle(slide, lay(slide, GridSpec(), tissue))
     plain, normalised = partial(_drain, slide, tiles), partial(_drain, slide, tiles, _macenko(slide, tiles))
     against = Floor("the same without", plain)
-    rows.append(_against("aligned, Macenko", len(tiles), (against, normalised), rounds, "≥ 0.85"))
-    rows += _windows(slide, tiles, rounds)
-    copied = memory_floor()
-    rows.append(Row("memory copied, 1 thread", copied, "GB/s"))
-    return rows
+    yield _against("aligned, Macenko", len(tiles), (against, normalised), rounds, "≥ 0.85")
+    yield from _windows(slide, tiles, rounds)
+    yield Row("memory copied, 1 thread", memory_floor(), "GB/s")
 
 
 def _works(slide: Slide, tissue: Any) -> list[tuple[str, Tiles, str]]:
@@ -203,20 +207,17 @@ def _windows(slide: Slide, tiles: Tiles, rounds: int) -> list[Row]:
 
 
 # --------------------------------------------------------- memory and growth
-def _memory_and_growth(slide: Slide) -> list[Row]:
+def _memory_and_growth(slide: Slide) -> Iterator[Row]:
     """Measure peak memory of a whole slide's stream, and how processor time grows with tiles."""
     tissue = _tissue(slide)
     every, small = (lay(slide, GridSpec(size=size), tissue) for size in (256, 96))
     (wall, _), peak = _in_child(_stream_all, slide.path, every)
-    rows = [
-        Row("read: every tile of the slide", len(every) / wall, "tiles/s"),
-        Row("read: peak memory", peak, "MB", goal="≤ 500 MB"),
-    ]
+    yield Row("read: every tile of the slide", len(every) / wall, "tiles/s")
+    yield Row("read: peak memory", peak, "MB", goal="≤ 500 MB")
     few, many = _around_middle(small, 1000), _around_middle(small, 100_000)
     growth = _over_floor(slide, many, 1) / _over_floor(slide, few, 20)
     counts = f"{len(many):,} against {len(few):,} tiles, processor time over that of decoding"
-    rows.append(Row("read: time per tile", growth, "times", counts, goal="0.9 … 1.1"))
-    return rows
+    yield Row("read: time per tile", growth, "times", counts, goal="0.9 … 1.1")
 
 
 def _over_floor(slide: Slide, tiles: Tiles, rounds: int) -> float:
