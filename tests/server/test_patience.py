@@ -129,6 +129,20 @@ def test_a_body_that_is_too_large_is_refused(running: Running) -> None:
     assert b" 413 " in said.splitlines()[0]
 
 
+def test_a_large_body_comes_with_its_head(running: Running) -> None:
+    """What is sent at once may be larger than a head: two changes on one connection, a megabyte each."""
+    with running.socket() as connection:
+        for number in range(2):
+            point = {"type": "Point", "coordinates": [1, 1]}
+            body = json.dumps({"id": f"p{number}", "kind": "point", "geometry": point}).encode()
+            body += b" " * 1_000_000
+            head = running.head("POST", f"{SLIDE}/shapes", "Content-Type: application/json",
+                                f"Content-Length: {len(body)}")  # fmt: skip
+            connection.sendall(head + body)
+            said = connection.recv(65_536)
+            assert b" 201 " in said.splitlines()[0]
+
+
 @pytest.mark.parametrize(
     "head",
     [

@@ -25,7 +25,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     _late: asyncio.TimerHandle | None = None
     _head = 0
-    _in_head = True
+    _in_head = False
 
     def connection_made(self, transport: Any) -> None:
         """Give the first request's head its time; refuse one client too many connections."""
@@ -33,50 +33,46 @@ class PatientProtocol(HttpToolsProtocol):
         if self._is_too_many():
             transport.abort()
             return
-        self._begin_head()
+        self._start_clock()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the time."""
-        self._end_head()
+        self._stop_clock()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Count a head's bytes before they are parsed."""
-        if self._in_head:
-            self._head += len(data)
-            if self._head > HEAD_BYTES and self.transport is not None:
-                self.transport.abort()
-                return
+        """Count the bytes of a head that goes on and on; one that ends with the first data is none."""
+        went_on = self._in_head
         super().data_received(data)
+        if went_on and self._in_head:
+            self._head += len(data)
+            if self._head > HEAD_BYTES:
+                self.transport.abort()
 
     def on_message_begin(self) -> None:
         """Give this head its time."""
         super().on_message_begin()
-        self._begin_head()
+        self._start_clock()
+        self._in_head, self._head = True, 0
 
     def on_headers_complete(self) -> None:
         """Stop the time: what may take long from now on is judged elsewhere."""
-        self._end_head()
+        self._stop_clock()
+        self._in_head = False
         super().on_headers_complete()
 
-    def on_message_complete(self) -> None:
-        """Count anew with the next request."""
-        super().on_message_complete()
-        self._in_head, self._head = True, 0
-
-    def _begin_head(self) -> None:
+    def _start_clock(self) -> None:
         if self._late is None:
             self._late = self.loop.call_later(HEAD_S, self._give_up)
-        self._in_head = True
 
-    def _end_head(self) -> None:
+    def _stop_clock(self) -> None:
         if self._late is not None:
             self._late.cancel()
-        self._late, self._in_head = None, False
+        self._late = None
 
     def _give_up(self) -> None:
         self._late = None
-        if self.transport is not None and not self.transport.is_closing():
+        if not self.transport.is_closing():
             self.transport.abort()
 
     def _is_too_many(self) -> bool:
