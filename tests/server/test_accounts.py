@@ -388,6 +388,7 @@ def test_a_database_without_administrator_is_refused(library: Library, database:
         ({"url": "https://a.example/path"}, "expected scheme"),
         ({"url": "http://a.example"}, "for all to read"),
         ({"url": "https://a.example"}, "needs tls"),
+        ({"url": "https://a.example", "tls": {"certificate": "/none", "key": "/none"}}, "tls.certificate"),
         ({"url": "http://127.0.0.1:1", "passwords": False}, "must be oidc"),
         ({"url": "http://127.0.0.1:1", "sesion": {}}, "Extra inputs"),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, FilePath, ValidationError, field_validator, model_validator
 
 from coverslip.core.errors import UsageError
 from coverslip.server.access import LOOPBACK, Role
@@ -26,8 +26,8 @@ class _Part(BaseModel):
 class Tls(_Part):
     """Certificate and key, as PEM files."""
 
-    certificate: Path
-    key: Path
+    certificate: FilePath
+    key: FilePath
 
 
 class Oidc(_Part):
