@@ -19,6 +19,7 @@ DATA/nuclei holds ``dsb2018_train_subset.zip`` and its index (CC0). Every figure
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import sys
@@ -231,7 +232,7 @@ def speed(options: argparse.Namespace) -> None:
     from coverslip.tiles import GridSpec, lay
 
     slide = open_slide(options.slide, mpp=options.mpp)
-    tiles = lay(slide, GridSpec(mpp=0.5, size=TILE, edge="pad"))
+    tiles = lay(slide, GridSpec(mpp=0.5, size=options.side, edge="pad"))
     tiles = tiles.take(np.arange(min(len(tiles), options.tiles or len(tiles))))
     peer = peer_of(options.model)
     for precision in ("f32",) if peer else ("bf16", "f32"):
@@ -246,7 +247,7 @@ def speed(options: argparse.Namespace) -> None:
             begin, wall = time.process_time(), time.perf_counter()
             count = sum(map(len, nuclei_of_slide(detector, slide, tiles)))
             runs.append((time.process_time() - begin, time.perf_counter() - wall))
-        mm2 = len(tiles) * (TILE * 0.5e-3) ** 2
+        mm2 = len(tiles) * (options.side * 0.5e-3) ** 2
         took, wall = np.median(runs, axis=0) / mm2
         said = {
             "model": options.model or "ours",
@@ -285,6 +286,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.choices["train"].add_argument("--from", dest="start", help="a model folder to go on from")
     verbs.choices["ship"].add_argument("--to", type=Path)
     verbs.choices["speed"].add_argument("--options", default="{}", help="of a peer's model, as JSON")
+    verbs.choices["speed"].add_argument("--side", type=int, default=TILE)
     verbs.choices["speed"].add_argument("--repeat", type=int, default=3, help="the median counts")
     verbs.choices["speed"].add_argument("--tiles", type=int, help="so many, from the first on")
     verbs.choices["score"].add_argument("--part", default="val", choices=["val", "calibration", "train"])
@@ -299,10 +301,12 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run a verb on one thread."""
     import cv2
-    import torch
 
-    torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    with contextlib.suppress(ImportError):  # StarDist needs none
+        import torch
+
+        torch.set_num_threads(1)
     options = parser().parse_args()
     options.verb(options)
 

@@ -97,6 +97,13 @@ def test_what_is_true_costs_least() -> None:
     assert all(float(bad[name]) > float(good[name]) for name in good)
 
 
+def test_training_begins_with_the_weights_given(tmp_path: Path) -> None:
+    weights = ModelFolder.load(SHIPPED).state()
+    mean = train(pictures(), Schedule(steps=0), tmp_path, weights=weights)
+    assert mean.keys() == weights.keys()
+    assert all(torch.equal(mean[name], weights[name].to(mean[name].dtype)) for name in mean)
+
+
 def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     torch.set_num_threads(1)
     schedule = Schedule(steps=3, count=1, size=32, warm=1, every=1)
