@@ -1,7 +1,6 @@
-"""Fit the pixel classifiers that ship with Coverslip to phantoms.
+"""Fit the pixel classifier that ships with Coverslip to phantoms.
 
-They serve phantoms only: tests and pictures of recipes that need a model of tissue. Slides of people need one
-that was fitted to theirs.
+It serves phantoms only, to try stage ``pixels``. Slides of people need one that was fitted to theirs.
 
     python benchmarks/phantom_pixels.py src/coverslip/models/pixels
 """
@@ -11,18 +10,13 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import shapely
 
 from coverslip.core import Box
-from coverslip.models.pixels import FEATURES, features_of, fit_pixels
-from coverslip.phantom import Phantom, PhantomSpec, make, write_slide
-from coverslip.pipeline import Pipeline
-from coverslip.pipeline.stages import StainStage, TilesStage, TissueStage
-from coverslip.pipeline.stages.classical import ClassicalNucleiStage
-from coverslip.slides import open_slide
+from coverslip.models.pixels import features_of, fit_pixels
+from coverslip.phantom import Phantom, PhantomSpec, make
 from coverslip.stain import StainMatrix, estimate_background, fit
 
 SEEDS = range(1000, 1018)
@@ -100,51 +94,16 @@ def shaken(stains: StainMatrix, rng: np.random.Generator) -> StainMatrix:
     return StainMatrix(stains.names[:2], rows, tuple(strengths.tolist()), stains.background)
 
 
-# ------------------------------------------------------------------ mitoses
-NUCLEI = ("haematoxylin_mean", "eccentricity", "area_um2", "solidity", "minor_um")
-
-
-def nuclei(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Dark nuclei of a phantom, measured, and whether each is in mitosis."""
-    from scipy.spatial import cKDTree
-
-    rng = np.random.default_rng(seed)
-    shape = {"width": 1300, "height": 1000, "tissue_share": 0.6, "holes": 0.0}
-    phantom = make(
-        PhantomSpec(**shape, tumour_share=0.6, mitoses=0.05, lymphocytes=rng.choice([1.0, 2.0])), seed
-    )
-    with TemporaryDirectory() as folder, open_slide(write_slide(phantom, Path(folder) / "a.svs")) as slide:
-        stages = (
-            TissueStage(),
-            TilesStage(size=512, min_tissue=0.01, quality=False, edge="pad"),
-            StainStage(),
-        )
-        found = Pipeline((*stages, ClassicalNucleiStage())).run(slide)["objects/classical-nuclei"]
-    mitoses = phantom.truth.mitoses()
-    away, _ = cKDTree(np.stack([mitoses["x"], mitoses["y"]], 1)).query(found.xy)
-    dark = found["haematoxylin_mean"] >= 1.0  # the candidates of recipe mitosis
-    return np.stack([found[name] for name in NUCLEI], 1)[dark], (away < 5)[dark].astype(int)
-
-
-def main(folder: Path, names: list[str]) -> None:
-    """Fit the models named, or both, and write them into a folder."""
-    wanted = {
-        "phantom-tissue": (TISSUE, sampled, SEEDS, FEATURES),
-        "phantom-mitoses": (("other", "mitosis"), nuclei, SEEDS[:4], NUCLEI),
-    }
-    for name in names or wanted:
-        classes, draw, seeds, columns = wanted[name]
-        features, labels = (np.concatenate(part) for part in zip(*map(draw, seeds), strict=True))
-        mpp = MPP if draw is sampled else 0.5
-        # types of tissue are as frequent as they are, so that areas come out right
-        model = fit_pixels(
-            features, labels, classes=classes, name=name, mpp=mpp, columns=columns, balanced=draw is nuclei
-        )
-        right = model.probabilities(features).argmax(axis=1) == labels
-        print(name, [round(right[labels == c].mean(), 3) for c in range(len(classes))], flush=True)
-        said = f"Fitted to phantoms of seeds {seeds[0]} to {seeds[-1]}; for phantoms only."
-        replace(model, description=said).save(folder / f"{name}.json")
+def main(folder: Path) -> None:
+    """Fit the model and write it into a folder."""
+    features, labels = (np.concatenate(part) for part in zip(*map(sampled, SEEDS), strict=True))
+    # types of tissue are as frequent as they are, so that areas come out right
+    model = fit_pixels(features, labels, classes=TISSUE, name="phantom-pixels", mpp=MPP, balanced=False)
+    right = model.probabilities(features).argmax(axis=1) == labels
+    print([round(right[labels == c].mean(), 3) for c in range(len(TISSUE))], flush=True)
+    said = f"Fitted to phantoms of seeds {SEEDS[0]} to {SEEDS[-1]}; for phantoms only."
+    replace(model, description=said).save(folder / "phantom-pixels.json")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    main(Path(sys.argv[1]))

@@ -25,16 +25,20 @@ LEVELS = ("negative", "1+", "2+", "3+")
 class PositivityStage:
     """Say of every nucleus how strongly it is positive; of the slide the share of such and the H-score.
 
-    A nucleus is 1+, 2+ or 3+ from the three thresholds on, by its mean amount of DAB. The H-score is
+    A nucleus is 1+, 2+ or 3+ from the three thresholds on, by its median amount of DAB, which a neighbour's
+    DAB that reaches over its edge does not move. The H-score is
     1 · %1+ + 2 · %2+ + 3 · %3+, from 0 to 300 (McCarty 1985). The interval of the share (Wilson 1927, 95 %)
     tells of sampling alone.
 
     Parameters
     ----------
     of
-        Name of the step that found the nuclei; they must have the measurement ``dab_mean``.
+        Name of the step that measured the nuclei.
     thresholds
         In decades of DAB, rising.
+    measurement
+        What is held against them: ``dab_p50`` of stage ``measure``, or ``dab_mean``, which stage
+        ``classical-nuclei`` gives as well.
     """
 
     name: ClassVar[str] = "positivity"
@@ -42,6 +46,7 @@ class PositivityStage:
 
     of: str = "nuclei"
     thresholds: tuple[float, float, float] = (0.2, 0.4, 0.6)
+    measurement: str = "dab_p50"
 
     def __post_init__(self) -> None:
         if not 0 < self.thresholds[0] < self.thresholds[1] < self.thresholds[2]:
@@ -69,12 +74,13 @@ class PositivityStage:
         """
         require_dab(slide, chosen(inputs, "stain").stains)
         nuclei = in_memory(chosen(inputs, f"objects/{self.of}"))
-        if "dab_mean" not in nuclei.measurements:
+        if self.measurement not in nuclei.measurements:
             raise StainError(
-                f"{self.of!r} did not measure the nuclei's DAB",
-                mend="measure them first (stage measure), or find them with stage classical-nuclei",
+                f"{self.of!r} did not measure {self.measurement} of the nuclei",
+                mend="measure them first (stage measure); of classical-nuclei take measurement: dab_mean",
             )
-        levels = np.searchsorted(self.thresholds, nuclei["dab_mean"], side="right").astype(np.int32)
+        amounts = nuclei[self.measurement]
+        levels = np.searchsorted(self.thresholds, amounts, side="right").astype(np.int32)
         made = relabelled(nuclei, levels, LEVELS)
         return {"objects/positivity": made, "tables/positivity": score(levels)}
 

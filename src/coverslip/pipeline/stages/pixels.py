@@ -91,7 +91,7 @@ class PixelsStage:
         if self.model is None:
             raise RecipeError(
                 "stage 'pixels' has no model",
-                mend="name one: --set STEP.model=FILE.json; phantom-tissue serves phantoms only",
+                mend="name one: --set STEP.model=FILE.json; phantom-pixels serves phantoms only",
             )
         model, tissue = PixelModel.load(self.model), chosen(inputs, "tissue")
         stains = require_stains(slide, chosen(inputs, "stain").stains, model)

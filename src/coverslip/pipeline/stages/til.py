@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coverslip.core.errors import UsageError
 from coverslip.measure.interval import count_interval
 from coverslip.pipeline.areas import Regions
 from coverslip.pipeline.stage import NOTES, chosen
 from coverslip.slides import Slide
-from coverslip.store import Table
+from coverslip.store import ObjectTable, Table
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,10 @@ class TilStage:
     of
         Name of the step that chose the lymphocytes.
     regions
-        Name of the step that found stroma and nests, within the tumour.
+        Name of the step that found stroma and nests.
+    bed
+        Name of the step that found the bed of the tumour, to which stroma and nests are cut; None where they
+        are its own already.
     stroma, nests
         What these classes are called.
     rim_um
@@ -38,10 +42,11 @@ class TilStage:
     """
 
     name: ClassVar[str] = "til"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     of: str = "lymphocytes"
-    regions: str = "compartments"
+    regions: str = "tissue-types"
+    bed: str | None = "bed"
     stroma: tuple[str, ...] = ("stroma",)
     nests: tuple[str, ...] = ("nest",)
     rim_um: float = 1.0
@@ -51,8 +56,8 @@ class TilStage:
             raise UsageError(f"rim_um {self.rim_um!r} cannot be: expected 0 or more")
 
     def reads(self) -> tuple[str, ...]:
-        """Return the keys of lymphocytes and regions."""
-        return (f"objects/{self.of}", f"objects/{self.regions}")
+        """Return the keys of lymphocytes, regions and bed."""
+        return tuple(f"objects/{name}" for name in (self.of, self.regions, self.bed) if name is not None)
 
     def writes(self) -> tuple[str, ...]:
         """Return the key of the slide's numbers."""
@@ -63,11 +68,11 @@ class TilStage:
         import shapely
 
         mpp = slide.require_mpp()
-        cells, regions = (chosen(inputs, key).read() for key in self.reads())
+        cells, regions, *bed = (chosen(inputs, key).read() for key in self.reads())
         row: dict[str, float] = {}
         for name, classes in (("stroma", self.stroma), ("nests", self.nests)):
             codes = [regions.classes.index(c) for c in classes if c in regions.classes]
-            shapes = regions.polygons[np.isin(regions.codes, codes)]
+            shapes = _cut(regions.polygons[np.isin(regions.codes, codes)], bed)
             area = float(shapely.area(shapes).sum()) * mpp**2 / 1e6
             inside = Regions(tuple(shapes)).points(cells.xy)
             row |= {f"{name}_mm2": area, f"{name}_lymphocytes": float(inside.sum())}
@@ -83,3 +88,14 @@ class TilStage:
             [] if row["stroma_mm2"] else ["there is no tumour stroma, so there is no share of lymphocytes"]
         )
         return {"tables/til": Table({k: np.array([v]) for k, v in row.items()}), NOTES: notes}
+
+
+def _cut(shapes: NDArray[Any], bed: list[ObjectTable]) -> NDArray[Any]:
+    """Return the polygons within the bed, where there is one."""
+    import shapely
+
+    if not bed:
+        return shapes
+    whole = shapely.union_all(bed[0].polygons)
+    parts = shapely.get_parts(shapely.intersection(shapes, whole))
+    return np.asarray(parts[shapely.area(parts) > 0])
