@@ -203,9 +203,10 @@ def test_the_door_asks_the_database_now_and_then(people: People, either: Databas
 def test_a_stranger_is_sent_to_the_login(group: TestClient) -> None:
     sent = group.get("/", headers={"accept": "text/html"}, follow_redirects=False)
     assert (sent.status_code, sent.headers["location"]) == (303, "/login?then=%2F")
-    for address in ("/api/slides", f"{SLIDE}/tiles/0/0/0", "/api/me", "/assets/x.js"):
+    for address in ("/api/slides", f"{SLIDE}/tiles/0/0/0", "/api/me"):
         answer = group.get(address)
         assert (answer.status_code, answer.json()["code"]) == (401, "login"), address
+    assert group.get("/assets/none.js").status_code == 404, "the page's own code is no secret"
     page = group.get("/login").text
     assert "<form" in page
     assert "<script" not in page

@@ -70,9 +70,13 @@ ROLES: tuple[tuple[str, str, Role | Literal["anyone"]], ...] = (
     ("GET", "/api/record/export", "admin"),
     ("GET", "/", "reader"),
     ("GET", "/{file}", "reader"),
-    ("GET", "/assets/{file}", "reader"),
+    ("GET", "/assets/{file}", "anyone"),
 )
-"""Method, address and the least role that may use it; ``anyone`` needs no login."""
+"""Method, address and the least role that may use it; ``anyone`` needs no login.
+
+The page's scripts and styles, the same in every installation, are among these: a part that is loaded late must
+come even when the login has just expired.
+"""
 
 BODY = 8 << 20
 """Bytes that a request may bring."""
