@@ -74,8 +74,8 @@ ROLES: tuple[tuple[str, str, Role | Literal["anyone"]], ...] = (
 )
 """Method, address and the least role that may use it; ``anyone`` needs no login.
 
-The page's scripts and styles, the same in every installation, are among these: a part that is loaded late must
-come even when the login has just expired.
+The page's scripts and styles, the same in every installation, are among these: a part that is loaded late
+must come even when the login has just expired.
 """
 
 BODY = 8 << 20
