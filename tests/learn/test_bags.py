@@ -327,6 +327,20 @@ def test_a_model_is_learned_cross_validated_and_applied(cohort: Path, tmp_path: 
     assert said.tiles[0][:10, 1].mean() > said.tiles[0][10:, 1].mean()
 
 
+def test_a_label_that_is_none_of_the_classes_is_refused_before_features_are_read(cohort: Path) -> None:
+    target = {"column": "label", "kind": "binary", "classes": ["normal", "tumor"]}
+    with pytest.raises((UsageError, UnknownNameError), match="tumour"):
+        task(cohort, targets=target).plan()
+
+
+def test_columns_that_are_no_target_may_be_empty(cohort: Path) -> None:
+    """As in the cohort of tiles, where only some slides were drawn on."""
+    lines = cohort.read_text().splitlines()
+    more = [lines[0] + ",annotations", *(f"{line}," for line in lines[1:])]
+    cohort.write_text("\n".join(more))
+    assert task(cohort).plan().values["bags"] == 32
+
+
 def test_the_same_seed_makes_the_same_model_and_a_killed_run_goes_on(
     cohort: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -185,6 +185,37 @@ def test_bad_tables_are_refused(tmp_path: Path, task_file, lines: list[str], sai
         load_task(task_file(cohort=str(tmp_path / "t.csv"), **VALUES)).plan()
 
 
+def test_a_label_that_is_none_of_the_classes_is_refused(trained: Path, task_file) -> None:
+    target = {"column": "label", "classes": ["normal", "tumor"]}
+    changed = VALUES | {"target": target}
+    with pytest.raises(CoverslipError, match="tumour"):
+        load_task(task_file(cohort=str(trained / "tiles.csv"), **changed)).plan()
+
+
+def test_pickled_weights_to_begin_with_are_refused(trained: Path, task_file, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"anything")
+    network = {**VALUES["network"], "transfer": "full", "weights": str(tmp_path / "weights.pth")}
+    with pytest.raises(CoverslipError, match="pickled"):
+        load_task(task_file(cohort=str(trained / "tiles.csv"), **(VALUES | {"network": network}))).plan()
+
+
+@pytest.mark.parametrize("name", ["small-cnn", "resnet18"])
+def test_each_group_of_layers_learns_slower_than_the_one_after(name: str) -> None:
+    from coverslip.learn.classify.module import Classifying, LossSpec
+    from coverslip.models.classifiers import build_classifier
+
+    scale = ((0.5,) * 3, (0.2,) * 3)
+    network = build_classifier(name, 2, {"width": 8} if name == "small-cnn" else {})
+    module = Classifying(network, scale=scale, loss=LossSpec(), transfer="full", decay=0.5)
+    groups = module.parameter_groups(0.1)
+    rates = [group["lr"] for group in groups]
+    assert rates == pytest.approx([0.1 * 0.5**k for k in reversed(range(len(groups)))])
+    learned = [id(p) for group in groups for p in group["params"]]
+    assert sorted(learned) == sorted(map(id, network.parameters()))  # each once
+    head = network.get_classifier() if name == "resnet18" else network.head
+    assert {id(p) for p in groups[-1]["params"]} == {id(p) for p in head.parameters()}
+
+
 def test_weights_that_do_not_match_are_refused(trained: Path, task_file) -> None:
     network = {"name": "resnet18", "transfer": "full", "weights": str(trained / "run/models/label")}
     changed = VALUES | {"network": network}
