@@ -41,7 +41,7 @@ class PictureTask:
     final
         The model that is kept: ``refit``, learned anew from all rows with as many epochs as the folds kept,
         ``committee``, the folds' models together (their mean probability), or ``first``, that of the first
-        fold. By default ``committee`` of a tile set learned from scratch, else ``refit``.
+        fold. By default ``committee`` of a tile set learned from scratch in folds, else ``refit``.
     stain, licence
         For the model's card.
     """
@@ -83,9 +83,8 @@ class PictureTask:
     @property
     def kept(self) -> str:
         """Which model is kept: as `final`."""
-        return self.final or (
-            "committee" if self.of_tile_set and self.network.transfer == "scratch" else "refit"
-        )
+        several = self.of_tile_set and self.split.how == "folds"
+        return self.final or ("committee" if several and self.network.transfer == "scratch" else "refit")
 
     def preprocessing(self) -> dict[str, Any]:
         """Return how pixels become input, as the card says it."""
