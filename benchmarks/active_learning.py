@@ -153,7 +153,7 @@ def interval(values: NDArray[np.float64], rng: np.random.Generator) -> tuple[flo
 
 def reached(curves: NDArray[np.float64], level: float) -> int | None:
     """Return how many labels the mean curve needs for a level; None when it never gets there."""
-    hit = np.flatnonzero(curves.mean(axis=0) >= level)
+    hit = np.flatnonzero(curves.mean(axis=0) >= level - 1e-9)
     return int(BEGIN + STEP * hit[0]) if len(hit) else None
 
 
@@ -189,25 +189,45 @@ def main() -> None:
         draw(found, asked.picture)
 
 
+WIDE, HIGH, LEFT, BOTTOM = 640, 380, 56, 44
+"""Of the picture, and of its axes' room, in pixels."""
+
+
 def draw(found: dict[str, NDArray[np.float64]], path: Path) -> None:
-    """Draw the mean curves with their 95 % intervals."""
-    import matplotlib as mpl
-
-    mpl.use("svg")
-    mpl.rcParams["svg.hashsalt"] = "active"
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
-    labels = BEGIN + STEP * np.arange(ROUNDS + 1)
+    """Draw the mean curves with their 95 % intervals as SVG."""
     rng = np.random.default_rng(0)
-    for (name, curves), colour in zip(found.items(), ("#999999", "#E69F00", "#0072B2"), strict=True):
+    last = BEGIN + STEP * ROUNDS
+    parts: list[str] = []
+
+    def place(labels: float, score: float) -> str:
+        x = LEFT + (WIDE - LEFT - 110) * (labels - BEGIN) / (last - BEGIN)
+        return f"{x:.1f},{HIGH - BOTTOM - (HIGH - BOTTOM - 16) * (score - 0.2) / 0.6:.1f}"
+
+    for score in (0.2, 0.4, 0.6, 0.8):
+        x, y = place(BEGIN, score).split(",")
+        parts.append(
+            f'<path d="M{x},{y}H{WIDE - 110}" stroke="#ddd"/><text x="14" y="{float(y) + 4}">{score}</text>'
+        )
+    parts += [
+        f'<text x="{float(place(labels, 0).split(",")[0]) - 8:.0f}" y="{HIGH - 24}">{labels}</text>'
+        for labels in range(BEGIN, last + 1, 36)
+    ]
+    for (name, curves), colour in zip(found.items(), ("#767676", "#D55E00", "#0072B2"), strict=True):
+        at = BEGIN + STEP * np.arange(ROUNDS + 1)
         low, high = np.array([interval(column, rng) for column in curves.T]).T
-        axes.plot(labels, curves.mean(axis=0), color=colour, label=name, linewidth=2)
-        axes.fill_between(labels, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.set(xlabel="labelled tiles", ylabel="balanced accuracy on other slides")
-    axes.legend(frameon=False, loc="lower right")
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, metadata={"Date": None})
+        band = [place(*pair) for pair in zip(at, high, strict=True)]
+        band += [place(*pair) for pair in zip(at[::-1], low[::-1], strict=True)]
+        line = " ".join(place(*pair) for pair in zip(at, curves.mean(axis=0), strict=True))
+        x, y = place(last, curves[:, -1].mean()).split(",")
+        parts.append(f'<polygon points="{" ".join(band)}" fill="{colour}" opacity=".18"/>')
+        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
+        parts.append(f'<text x="{float(x) + 8}" y="{float(y) + 4}" fill="{colour}">{name}</text>')
+    said = "balanced accuracy on other slides, by number of labelled tiles"
+    parts.append(f'<text x="{LEFT}" y="{HIGH - 6}">{said}</text>')
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {HIGH}" font-family="sans-serif" '
+    path.write_text(
+        head + f'font-size="13" fill="#333" role="img" aria-label="{said}">{"".join(parts)}</svg>\n'
+    )
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def _levels(path: str) -> dict[int, int]:
 @contextmanager
 def peer(name: str, python: str, slide: str) -> Iterator[Server]:
     """Run a peer's server."""
-    command = [python, str(HERE / "peers" / "serve.py"), name, slide]
+    command = [python, "-P", str(HERE / "peers" / "serve.py"), name, slide]  # peers/ has files of their names
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
             port = int(process.stdout.readline())  # type: ignore[union-attr]

@@ -112,6 +112,9 @@ class Filter:
         return keep
 
 
+EVERYTHING = Filter()
+
+
 class ObjectIndex:
     """All objects of a slide, sorted by place.
 
@@ -136,6 +139,7 @@ class ObjectIndex:
         self.codes = objects.codes.astype(np.int16)[self.order]
         self.outlines = Outlines(objects)
         self._values: dict[str, NDArray[np.float32]] = {}
+        self._by_rows: dict[tuple[Any, ...], NDArray[np.bool_]] = {}
         self._masks: dict[tuple[Any, ...], NDArray[np.bool_]] = {}
 
     def __len__(self) -> int:
@@ -275,11 +279,17 @@ class ObjectIndex:
         whole = (sizes, found.rows, codes, found.of, np.diff(found.ends))
         return b"".join([*(one.astype("<i4").tobytes() for one in whole), found.xy.astype("<f4").tobytes()])
 
-    def _by_row(self, chosen: Filter) -> NDArray[np.bool_]:
-        """Return which rows of the file a filter keeps."""
-        keep = np.empty(len(self), bool)
-        keep[self.order] = self.kept(chosen)
-        return keep
+    def _by_row(self, chosen: Filter) -> NDArray[np.bool_] | None:
+        """Return which rows of the file a filter keeps; None for all of them."""
+        if chosen == EVERYTHING:
+            return None
+        keep, mask = self.kept(chosen), self._by_rows.get(chosen.key)
+        if mask is None:
+            mask = np.empty(len(self), bool)
+            mask[self.order] = keep
+            self._by_rows.clear()  # one filter is looked at at a time
+            self._by_rows[chosen.key] = mask
+        return mask
 
     def _codes_of(self, rings: Rings) -> NDArray[np.int16]:
         return self._codes_by_row[rings.rows]

@@ -75,10 +75,10 @@ class Rings:
         if keep.all():
             return self
         number = np.cumsum(keep) - 1
-        ring = keep[self.of]
-        lengths = np.diff(self.ends)
-        point = np.repeat(ring, lengths)
-        ends = np.concatenate([[0], np.cumsum(lengths[ring])])
+        ring = np.flatnonzero(keep[self.of])
+        starts, lengths = self.ends[ring], self.ends[ring + 1] - self.ends[ring]
+        ends = np.concatenate([[0], np.cumsum(lengths)])
+        point = np.repeat(starts - ends[:-1], lengths) + np.arange(ends[-1])  # touches what is taken alone
         return Rings(self.rows[keep], self.xy[point], ends, number[self.of[ring]])
 
     @classmethod
@@ -159,12 +159,14 @@ class Outlines:
         group = int(np.searchsorted(self._starts, row, side="right")) - 1
         return group, int(self._starts[group])
 
-    def within(self, box: Box, keep: NDArray[np.bool_]) -> Rings:
-        """Return the objects whose bounds meet `box` and whose row of the file `keep` marks."""
+    def within(self, box: Box, keep: NDArray[np.bool_] | None) -> Rings:
+        """Return the objects whose bounds meet `box` and whose row of the file `keep` marks; None for all."""
         found = []
         for number in np.flatnonzero(_meets(self._bounds, box)):
             rings = self.group(int(number))
-            near = _meets(rings.bounds, box) & keep[rings.rows]
+            near = _meets(rings.bounds, box)
+            if keep is not None:
+                near &= keep[rings.rows]
             if near.any():
                 found.append(rings.taken(near))
         return Rings.joined(found)
