@@ -126,7 +126,7 @@ def test_regions_are_made_anew_of_a_map(slide: Slide, model: str) -> None:
 
 
 def test_what_cannot_run_is_refused_plainly(slide: Slide, model: str) -> None:
-    with pytest.raises(RecipeError, match=r"names no model; to mend: give the folder: --set segment\.model="):
+    with pytest.raises(RecipeError, match=r"names no model; to mend: give the folder: --set STEP\.model="):
         SegmentStage().run(slide, {"tiles": lay(slide, GRID)})
     with pytest.raises(RecipeError, match=r"trained at 1 µm per pixel, these tiles have 2"):
         SegmentStage(model=model).run(slide, {"tiles": lay(slide, GridSpec(mpp=2.0, size=128, edge="pad"))})
