@@ -109,6 +109,7 @@ export class Drawing {
     whenRefused(this.facts.id, null);
     whenKept(this.facts.id, null);
     this.names.disconnect();
+    this.hand.destroy();
     this.gone = true;
     this.library?.destroy();
   }

@@ -28,6 +28,7 @@ export interface Sketch {
 export class Hand {
   private stroke: Point[] = [];
   private placed: Point[] = [];
+  private readonly stop: () => void;
 
   constructor(
     private readonly viewer: OpenSeadragon.Viewer,
@@ -39,9 +40,15 @@ export class Hand {
     viewer.addHandler("canvas-drag", (event) => this.drag(event as never));
     viewer.addHandler("canvas-drag-end", () => this.lift());
     viewer.addHandler("canvas-click", (event) => this.click(event as never));
+    // at once, not after the next frame as the page's own effects: the first corner may come before that
+    this.stop = drawTool.subscribe((tool) => this.use(tool));
   }
 
-  use(tool: DrawTool | null): void {
+  destroy(): void {
+    this.stop();
+  }
+
+  private use(tool: DrawTool | null): void {
     this.placed = [];
     this.preview(null);
     this.viewer.element.style.cursor = tool ? "crosshair" : "";

@@ -230,7 +230,7 @@ def test_folds_are_those_of_the_file_or_stratified_ones(tmp_path: Path) -> None:
         {"cv_test_fold": lambda a: a[0]},
         {"X": None},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_files_that_say_the_same_in_another_way_are_read_alike(tmp_path: Path, change: dict) -> None:
     with np.load(write_data(tmp_path / "a.npz")) as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import REAL, open_tab, real_slide, state_of, wait_for_colour, wait_until_gone
+from browsing import REAL, WHOLE, open_tab, real_slide, state_of, wait_for_colour, wait_until_gone
 
 STAINED = "a === 255 && r + g + b < 500"
 FIRST = "r < 8 && Math.abs(g - 114) < 8 && Math.abs(b - 178) < 8"
@@ -69,6 +69,7 @@ def test_slides_are_searched_opened_beside_and_moved_together(page: object) -> N
     page.get_by_role("button", name="Open second beside").click()
     page.get_by_role("region", name="second").wait_for()
     assert page.locator(".pane").count() == 2
+    page.wait_for_function(WHOLE.replace("> 0", "> 1"))  # what is not there yet does not move along
     page.locator(".pane").first.click(position={"x": 200, "y": 300})
     page.keyboard.press("5")
     page.get_by_text("20.0x").wait_for()

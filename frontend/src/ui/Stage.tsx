@@ -81,7 +81,6 @@ function ScaleBar({ pane, slide }: { pane: Pane; slide: string }) {
 function Layers({ pane, slide }: { pane: Pane; slide: string }) {
   useSignalEffect(() => pane.recolour(state.colour.value));
   useSignalEffect(() => pane.setOverlaysVisible(state.allLayers.value));
-  useSignalEffect(() => pane.drawing.hand.use(drawTool.value));
   useSignalEffect(() => {
     for (const layer of state.overlays.value[slide]?.maps ?? []) pane.showMap(layer, state.lookOf(layer.name));
   });
