@@ -121,6 +121,15 @@ def wait_until_gone(page: object, layer: str, unwanted: str) -> None:
     page.wait_for_function(f"(layer) => !({SOME_PIXEL.replace('WANTED', unwanted)})(layer)", arg=layer)
 
 
+def barriers(page: object) -> list[object]:
+    """Return what axe finds on the page that keeps people out: serious and critical findings, with where."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    grave = [one for one in found if one["impact"] in ("serious", "critical")]
+    return [(one["id"], [node["html"][:160] for node in one["nodes"]]) for one in grave]
+
+
 def open_tab(page: object, name: str) -> None:
     """Show a panel."""
     page.get_by_role("tab", name=name, exact=True).click()

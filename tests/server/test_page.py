@@ -7,12 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import REAL, WHOLE, open_tab, real_slide, state_of, wait_for_colour, wait_until_gone
+from browsing import REAL, open_tab, real_slide, state_of, wait_for_colour, wait_until_gone
 
 STAINED = "a === 255 && r + g + b < 500"
 FIRST = "r < 8 && Math.abs(g - 114) < 8 && Math.abs(b - 178) < 8"
 SECOND = "Math.abs(r - 230) < 8 && Math.abs(g - 159) < 8 && b < 8"
 """The colours of the first two classes; nothing on the slide has them."""
+
+SECOND_DRAWN = """() => {
+    const canvas = document.querySelector('.pane:nth-of-type(2) .layer.below canvas');
+    if (!canvas || !canvas.width) return false;
+    const middle = [canvas.width >> 1, canvas.height >> 1, 1, 1];
+    return canvas.getContext('2d').getImageData(...middle).data[3] > 0;
+}"""
 
 
 # ---------------------------------------------------------------------- slides
@@ -69,7 +76,7 @@ def test_slides_are_searched_opened_beside_and_moved_together(page: object) -> N
     page.get_by_role("button", name="Open second beside").click()
     page.get_by_role("region", name="second").wait_for()
     assert page.locator(".pane").count() == 2
-    page.wait_for_function(WHOLE.replace("> 0", "> 1"))  # what is not there yet does not move along
+    page.wait_for_function(SECOND_DRAWN)  # what is not there yet does not move along
     page.locator(".pane").first.click(position={"x": 200, "y": 300})
     page.keyboard.press("5")
     page.get_by_text("20.0x").wait_for()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browsing import barriers
 
 from coverslip.server.accounts import People
 from coverslip.server.db import Database, Record
@@ -91,9 +92,11 @@ def test_a_login_that_expires_loses_nothing(page: object, group: Group) -> None:
     dialog = page.get_by_role("dialog", name="Your login has expired")
     dialog.get_by_text("1 change of yours").wait_for()
     assert waiting(page) == 1
+    assert barriers(page) == []
     with page.context.expect_page() as coming:
         dialog.get_by_role("button", name="Log in").click()
     login = coming.value
+    assert barriers(login) == []
     login.get_by_label("Name").fill(name)
     login.get_by_label("Password").fill(WORDS)
     login.get_by_role("button", name="Log in").click()
@@ -110,6 +113,7 @@ def test_a_report_is_drafted_and_signed(page: object) -> None:
     page.get_by_label("Conclusion").fill("Benign.")
     page.get_by_role("button", name="Save").click()
     page.get_by_text("version 1.2").wait_for()
+    assert barriers(page) == []
     page.get_by_text("I have read this report").click()
     page.get_by_role("button", name="Sign").click()
     page.get_by_text("version 1, signed by Ada").wait_for()
@@ -137,6 +141,7 @@ def test_an_administrator_sees_people_and_record(page: object, group: Group) -> 
     dialog.get_by_role("button", name="Add and invite").click()
     link = dialog.get_by_label("Invitation of Bob").input_value()
     assert "/login/invitation?code=" in link
+    assert barriers(page) == []
     dialog.get_by_role("button", name="Block Bob").click()
     dialog.get_by_role("button", name="Unblock Bob").wait_for()
     assert group.people.get("Bob").blocked
