@@ -188,7 +188,6 @@ def patterns(seed: int) -> tuple[float, float, float]:
 
 
 TISSUE, NUCLEI, KINDS = "phantom-tissue", "phantom-nuclei", "phantom-nuclei-kinds"
-COARSE = {"tiles.mpp": 4.0}
 RECIPES: dict[str, tuple[Any, dict[str, Any], Any]] = {
     "ki67": (
         lambda _: PhantomSpec(
@@ -228,13 +227,12 @@ RECIPES: dict[str, tuple[Any, dict[str, Any], Any]] = {
     ),
     "tumour-cellularity": (
         lambda seed: PhantomSpec(**SIZE, tumour_share=0.3 + 0.1 * (seed % 4)),
-        {**COARSE, "tumour.model": TISSUE, "nuclei.model": NUCLEI},
+        {"tumour.model": TISSUE, "nuclei.model": NUCLEI},
         cellularity,
     ),
     "til": (
         lambda seed: PhantomSpec(**SIZE, tumour_share=0.5, lymphocytes=1.0 + (seed % 3)),
         {
-            "coarse.mpp": 4.0,
             "tissue-types.model": TISSUE,
             "nuclei.model": NUCLEI,
             "kinds.model": KINDS,
@@ -248,17 +246,17 @@ RECIPES: dict[str, tuple[Any, dict[str, Any], Any]] = {
     ),
     "gland-grade": (
         lambda seed: PhantomSpec(**SIZE, tumour_share=0.0, glandular=1.0, patterns=patterns(seed)),
-        {**COARSE, "tissue-types.model": TISSUE},
+        {"tissue-types.model": TISSUE},
         glands,
     ),
     "necrosis": (
         lambda seed: PhantomSpec(**SIZE, tumour_share=0.5, necrosis=0.15 * (1 + seed % 3)),
-        {**COARSE, "tissue-types.model": TISSUE},
+        {"tissue-types.model": TISSUE},
         shares("necrosis"),
     ),
     "fibrosis": (
         lambda seed: PhantomSpec(**SIZE, tumour_share=0.3, fibrosis=0.15 * (1 + seed % 3)),
-        {**COARSE, "tissue-types.model": TISSUE},
+        {"tissue-types.model": TISSUE},
         shares("fibrosis"),
     ),
 }

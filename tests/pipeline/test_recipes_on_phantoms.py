@@ -94,7 +94,7 @@ def stained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_model_of_another_stain_is_refused_and_others_go_on(stained: Path, tmp_path: Path) -> None:
-    settings = {"tiles.mpp": 4.0, "tissue-types.model": "phantom-tissue", "stain.method": "H-DAB"}
+    settings = {"tissue-types.model": "phantom-tissue", "stain.method": "H-DAB"}
     recipe = Recipe.load("necrosis").with_parameters(settings)
     done = run_recipe(recipe, sources_of([str(stained)]), tmp_path / "run", execution=HERE)
     said = {outcome.slide: outcome.failure for outcome in done.failed}
