@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,21 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import barriers
+from browsing import PATIENCE, barriers
 
 from coverslip.server.accounts import People
 from coverslip.server.db import Database, Record
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-PAGE = Path(__file__).parents[2] / "src" / "coverslip" / "server" / "static" / "index.html"
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed: apt install chromium"),
-    pytest.mark.skipif(not PAGE.is_file(), reason="the page is not built: make page"),
-]
-
-PATIENCE = 60_000
 WORDS = "seven quiet herons"
 
 
@@ -56,23 +45,22 @@ def group(tmp_path_factory: pytest.TempPathFactory, slide_path: Path) -> Iterato
 
 
 @pytest.fixture
-def page(group: Group) -> Iterator[object]:
+def page(browser: object, group: Group) -> Iterator[object]:
     """A browser in which somebody has just accepted an invitation as an annotator."""
     name = f"Ada {len(group.people.all())}"
     _, code = group.people.add("test", name, "annotator")
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        opened = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
-        opened.set_default_timeout(PATIENCE)
-        said: list[str] = []
-        opened.on("pageerror", lambda error: said.append(str(error)))
-        opened.goto(f"{group.url}login/invitation?code={code}")
-        opened.get_by_label("Password").fill(WORDS)
-        opened.get_by_label("Once more").fill(WORDS)
-        opened.get_by_role("button", name="Set password").click()
-        opened.get_by_text("x · ").wait_for()
-        yield opened
-        browser.close()
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(PATIENCE)
+    said: list[str] = []
+    opened.on("pageerror", lambda error: said.append(str(error)))
+    opened.goto(f"{group.url}login/invitation?code={code}")
+    opened.get_by_label("Password").fill(WORDS)
+    opened.get_by_label("Once more").fill(WORDS)
+    opened.get_by_role("button", name="Set password").click()
+    opened.get_by_text("x · ").wait_for()
+    yield opened
+    context.close()
     assert said == []
 
 

@@ -45,7 +45,7 @@ class Network:
         --------
         >>> found = Network().fitted(np.array([14.0, 20.0, 24.0, 31.0]))
         >>> found.finest, found.levels, found.anchor
-        (2, 4, 16)
+        (4, 3, 16)
         """
         small, large = np.percentile(sides, (SMALL, LARGE)) if len(sides) else (16.0, 64.0)
         anchor = self.anchor or max(4, round(float(small)))
