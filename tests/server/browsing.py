@@ -135,6 +135,13 @@ def open_tab(page: object, name: str) -> None:
     page.get_by_role("tab", name=name, exact=True).click()
 
 
+def wait_until_drawn(page: object, name: str, count: int) -> None:
+    """Wait until so many shapes of a class are on the slide: what draws them is loaded with the first."""
+    counted = """([name, count]) => [...document.querySelectorAll('.legend label')].some(
+        (one) => one.textContent.includes(name) && one.querySelector('small').textContent === count)"""
+    page.wait_for_function(counted, arg=[name, str(count)])
+
+
 def shapes_of(page: object, wanted: int, condition: str = "true") -> list[dict[str, object]]:
     """Wait until the server has so many shapes and a condition on them holds, and return them."""
     found = page.evaluate(SHAPES.replace("CONDITION", condition), [wanted, PATIENCE])

@@ -96,6 +96,7 @@ def test_a_real_slide_is_shown_from_its_stored_tiles(page: object) -> None:
     page.on("response", lambda answer: asked.append(answer.url) if f"{REAL}/tiles/" in answer.url else None)
     page.get_by_role("button", name=REAL).first.click()
     page.get_by_text("2,220 × 2,967 px").wait_for()
+    wait_for_colour(page, "below", "a === 255")
     page.keyboard.press("5")
     wait_for_colour(page, "below", "a === 255 && r > g + 60 && b > g + 30")  # eosin
     page.get_by_label("Tissue").check()

@@ -7,7 +7,7 @@ import re
 
 import pytest
 import shapely
-from browsing import WHOLE, barriers, dragged, open_tab, shapes_of, wait_for_colour
+from browsing import WHOLE, barriers, dragged, open_tab, shapes_of, wait_for_colour, wait_until_drawn
 from playwright.sync_api import expect
 
 MPP = 0.5
@@ -74,6 +74,7 @@ def test_a_shape_says_who_drew_it_and_is_changed_by_its_corners(page: object) ->
         page.mouse.click(*place)
     page.keyboard.press("Enter")
     (drawn,) = shapes_of(page, 1)
+    wait_until_drawn(page, "tumour", 1)
     page.keyboard.press("Escape")
     page.mouse.click(500, 380)
     card = page.get_by_role("region", name="Selected shape")
@@ -124,6 +125,7 @@ def test_a_polygon_is_drawn_and_changed_by_key_alone(page: object) -> None:
     (drawn,) = shapes_of(page, 1)
     assert drawn["kind"] == "polygon"
     assert area_of(drawn) > 1000
+    wait_until_drawn(page, "tumour", 1)
     page.keyboard.press("Escape")
     page.keyboard.press("m")
     page.get_by_role("region", name="Selected shape").wait_for()
@@ -277,6 +279,7 @@ def prepare(page: object, state: str) -> None:
         page.keyboard.press("r")
         dragged(page, (400, 300), (500, 380))
         shapes_of(page, 1)
+        wait_until_drawn(page, "tumour", 1)
         page.keyboard.press("Escape")
         page.keyboard.press("m")
         page.get_by_role("region", name="Selected shape").wait_for()
