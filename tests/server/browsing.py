@@ -34,6 +34,15 @@ WIPE = """async () => {
 }"""
 
 
+ON_SCREEN = """([x, y]) => {
+    const { view } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+    const host = document.querySelector('.host');
+    const [left, top] = [host.clientWidth / 2, host.clientHeight / 2];
+    return [(x - view.x) / view.step + left, (y - view.y) / view.step + top];
+}"""
+"""Where a place of the slide is on the screen."""
+
+
 def real_slide() -> Path | None:
     """Return a slide of people's tissue, where the folder of test data has it."""
     folder = os.environ.get("COVERSLIP_TEST_DATA")

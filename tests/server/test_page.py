@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import REAL, open_tab, real_slide, state_of, wait_for_colour, wait_until_gone
+from browsing import ON_SCREEN, REAL, open_tab, real_slide, state_of, wait_for_colour, wait_until_gone
 
 STAINED = "a === 255 && r + g + b < 500"
 FIRST = "r < 8 && Math.abs(g - 114) < 8 && Math.abs(b - 178) < 8"
@@ -207,14 +207,6 @@ def test_large_regions_are_outlined_from_afar_with_their_holes(page: object) -> 
     page.mouse.click(box["x"] + page.evaluate(ON_SCREEN, [300, 300])[0],
                      box["y"] + page.evaluate(ON_SCREEN, [300, 300])[1])  # fmt: skip
     page.get_by_role("region", name="What was clicked").get_by_text("gland").first.wait_for()
-
-
-ON_SCREEN = """([x, y]) => {
-    const { view } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
-    const host = document.querySelector('.host');
-    const [left, top] = [host.clientWidth / 2, host.clientHeight / 2];
-    return [(x - view.x) / view.step + left, (y - view.y) / view.step + top];
-}"""
 
 
 def test_regions_of_interest_are_ranked_and_visited_by_key(page: object) -> None:

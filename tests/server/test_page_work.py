@@ -7,7 +7,16 @@ import re
 
 import pytest
 import shapely
-from browsing import WHOLE, barriers, dragged, open_tab, shapes_of, wait_for_colour, wait_until_drawn
+from browsing import (
+    ON_SCREEN,
+    WHOLE,
+    barriers,
+    dragged,
+    open_tab,
+    shapes_of,
+    wait_for_colour,
+    wait_until_drawn,
+)
 from playwright.sync_api import expect
 
 MPP = 0.5
@@ -200,14 +209,6 @@ def test_objects_are_confirmed_rejected_and_taken_back(page: object) -> None:
     page.keyboard.press(".")
     page.keyboard.press("Alt+Shift+ArrowRight")
     shapes_of(page, 1, "shapes[0].origin.verdict === 'reshape'")
-
-
-ON_SCREEN = """([x, y]) => {
-    const { view } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
-    const host = document.querySelector('.host');
-    const [left, top] = [host.clientWidth / 2, host.clientHeight / 2];
-    return [(x - view.x) / view.step + left, (y - view.y) / view.step + top];
-}"""
 
 
 def test_tiles_are_labelled_from_the_queue_by_key(page: object) -> None:
