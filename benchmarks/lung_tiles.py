@@ -28,6 +28,9 @@ TASK: dict[str, Any] = {
     "target": "label",
     "split": {"how": "folds", "folds": 5, "val": 0.0},
     "final": "committee",
+    "size": 224,
+    "augment": {"crop": 0.714},
+    "fit": {"epochs": 48},
 }
 CANDIDATES: dict[str, dict[str, Any]] = {
     "defaults": {},

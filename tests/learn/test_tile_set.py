@@ -266,3 +266,33 @@ def test_a_committee_says_what_its_members_say_on_average(trained: Path, task_fi
     changed = VALUES | {"network": {"parameters": {"members": 2}}}
     with pytest.raises(CoverslipError, match="committee"):
         load_task(task_file(cohort=str(trained / "tiles.csv"), **changed))
+
+
+def test_crops_are_learned_from_and_whole_pictures_judged(trained: Path, task_file, tmp_path: Path) -> None:
+    from coverslip.learn.classify.augment import AugmentSpec, augmented
+
+    picture = np.arange(32 * 32 * 3, dtype=np.uint16).reshape(32, 32, 3).astype(np.uint8)
+    plain = {"rotate": 0, "hed": 0, "hue": 0, "light": 0, "blur": 0, "flips": False}
+    corners = {
+        tuple(np.argwhere((picture == cut[0, 0]).all(axis=2))[0])
+        for cut in (
+            augmented(picture, AugmentSpec(**plain, crop=0.75), np.random.default_rng(i)) for i in range(40)
+        )
+        if cut.shape == (24, 24, 3)
+        and any((picture[y : y + 24, x : x + 24] == cut).all() for y in range(9) for x in range(9))
+    }
+    assert len(corners) > 20
+    cohort = str(trained / "tiles.csv")
+    values = VALUES | {
+        "augment": {**VALUES["augment"], "crop": 0.75},
+        "split": {"how": "holdout", "look": False},
+    }
+    made = load_task(task_file(cohort=cohort, **values)).train(tmp_path / "run")
+    assert made.summary["label"]["accuracy"] >= 0.9
+    assert ModelFolder.load(tmp_path / "run" / "models" / "label").card.tile_px == 32
+
+
+def test_crops_are_refused_by_networks_of_one_size(trained: Path, task_file) -> None:
+    values = VALUES | {"size": 224, "network": {"name": "vit_tiny_patch16_224"}, "augment": {"crop": 0.5}}
+    with pytest.raises(CoverslipError, match=r"one size alone, and augment\.crop"):
+        load_task(task_file(cohort=str(trained / "tiles.csv"), **values)).plan()

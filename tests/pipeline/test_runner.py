@@ -265,7 +265,9 @@ def test_a_worker_that_dies_takes_no_other_slide_along(slides: Callable[..., Pat
 
 
 SCRIPT = """
+    import signal
     import sys
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job begins without it
     sys.path.insert(0, {here!r})
     import acting
     from coverslip.pipeline import Execution, Recipe, run_recipe

@@ -76,9 +76,15 @@ class Learner:
         Raises
         ------
         CoverslipError
-            When it cannot be built, or the weights cannot be had or do not match.
+            When it cannot be built, or the weights cannot be had or do not match; when it takes pictures of
+            one size alone, and `AugmentSpec.crop` would give it smaller ones.
         """
         network = self._built()
+        if self.augment.crop < 1 and getattr(getattr(network, "patch_embed", None), "strict_img_size", False):
+            raise UsageError(
+                f"{self.network.name} takes pictures of one size alone, and augment.crop makes smaller ones",
+                mend="leave crop out, or take a network that pools",
+            )
         module = self._module(network, None)
         total = sum(p.numel() for p in network.parameters())
         learned = sum(p.numel() for p in module.parameters() if p.requires_grad)
