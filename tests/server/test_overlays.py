@@ -22,6 +22,7 @@ from coverslip.server.access import TokenDoor
 from coverslip.server.app import Site, make_app
 from coverslip.server.db import Database
 from coverslip.server.overlays.objects import TILE, Filter, ObjectIndex
+from coverslip.server.overlays.outlines import Rings
 from coverslip.server.overlays.paint import SCALES, painted, scale
 from coverslip.slides import find_slides
 from coverslip.store import LabelMap, Provenance, RunFolder
@@ -209,6 +210,41 @@ def test_objects_over_http(viewed: TestClient) -> None:
     outlines = viewed.get(f"{SLIDE}/objects/nuclei/outlines?x=0&y=0&width=500&height=500").json()
     assert len(outlines["ids"]) == len(outlines["rings"]) > 10
     assert viewed.get(f"{SLIDE}/objects/nuclei/tiles/8/0/0").headers["content-type"] == "image/png"
+
+
+# ---------------------------------------------------------------------- outlines
+def as_arrow(polygons: list[object]) -> object:
+    import pyarrow as pa
+
+    return pa.array([shapely.to_wkb(one) for one in polygons], pa.binary())
+
+
+HOLED = shapely.Polygon(shapely.box(0, 0, 9, 9).exterior, [shapely.box(2, 2, 4, 4).exterior])
+TWO = shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(3, 3, 5, 5)])
+
+
+@pytest.mark.parametrize(
+    "polygons",
+    [
+        [shapely.box(0, 0, 1, 2), shapely.Point(5, 5).buffer(3), shapely.box(-4, 1, 2, 7)],
+        [shapely.box(0, 0, 1, 2), HOLED],
+        [TWO, shapely.box(0, 0, 1, 2)],
+        [shapely.Polygon(), shapely.box(0, 0, 1, 2)],
+        [],
+    ],
+    ids=["plain", "holed", "several", "empty", "none"],
+)
+def test_outlines_are_read_as_they_were_written(polygons: list[object]) -> None:
+    wkb = as_arrow(polygons)
+    found, wanted = Rings.read(wkb, 7), Rings.made(np.array(polygons, object), 7)
+    for name in ("rows", "xy", "ends", "of"):
+        assert np.array_equal(getattr(found, name), getattr(wanted, name)), name
+        assert getattr(found, name).dtype == getattr(wanted, name).dtype
+    if not polygons:
+        return
+    rest, of_rest = Rings.read(wkb.slice(1), 8), Rings.made(np.array(polygons[1:], object), 8)
+    assert np.array_equal(rest.xy, of_rest.xy)
+    assert np.array_equal(rest.rows, of_rest.rows)
 
 
 # ---------------------------------------------------------------------- colours

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -22,6 +23,8 @@ from coverslip.core.errors import GeometryError, StoreError, UnknownNameError, U
 from coverslip.core.geometry import Box
 from coverslip.store import Objects, ObjectStream, ObjectTable, Provenance, RunFolder, Table
 from coverslip.store.kinds import object_parts
+from coverslip.store.kinds.arrow import as_numpy
+from coverslip.store.kinds.objects import _codes
 
 KEY = "objects/nuclei"
 CLASSES = ("tumour", "stroma")
@@ -134,6 +137,22 @@ def test_reading_by_row_group_mask_and_box(run: RunFolder, monkeypatch: pytest.M
         objects.where(np.ones(3, bool))
     with pytest.raises(UnknownNameError):
         objects["area"]
+
+
+def test_columns_become_arrays_whatever_lies_in_them() -> None:
+    column = pa.chunked_array([[1, None], [3]], pa.int32())
+    assert as_numpy(pa.chunked_array([[1, 2], [], [3]], pa.int16())).dtype == np.int16
+    assert as_numpy(pa.chunked_array([], pa.float32())).shape == (0,)
+    assert np.isnan(as_numpy(column)[1])
+    assert as_numpy(pa.chunked_array([[b"a", b"bc"]])).tolist() == [b"a", b"bc"]
+    assert as_numpy(pa.chunked_array([[True, False]])).tolist() == [True, False]
+    assert as_numpy(pa.chunked_array([["a", None]])).tolist() == ["a", None]
+
+
+def test_classes_of_another_writer_are_read() -> None:
+    names = [pa.array(["a", None, "c"]), pa.array(["b", "a"]).dictionary_encode()]
+    assert _codes(pa.chunked_array([names[0]]), ("a", "b")).tolist() == [0, -1, -1]
+    assert _codes(pa.chunked_array([names[1].slice(1)]), ("a", "b")).tolist() == [0]
 
 
 def test_a_table_without_polygons_is_refused(run: RunFolder) -> None:

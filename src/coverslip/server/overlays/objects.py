@@ -133,7 +133,9 @@ class ObjectIndex:
         self._corner = cells.min(axis=0) if len(xy) else np.zeros(2, np.int32)
         self._cells = cells.max(axis=0) - self._corner + 1 if len(xy) else np.zeros(2, np.int32)
         code = (cells[:, 1] - self._corner[1]) * self._cells[0] + cells[:, 0] - self._corner[0]
-        self.order = np.argsort(code, kind="stable").astype(np.int32)
+        # numbers of 16 bits are sorted by counting, three times as fast
+        short = code.astype(np.uint16) if self._cells.prod() <= 1 << 16 else code
+        self.order = np.argsort(short, kind="stable").astype(np.int32)
         self._starts = np.searchsorted(code[self.order], np.arange(self._cells.prod() + 1))
         self.xy = xy[self.order]
         self.codes = objects.codes.astype(np.int16)[self.order]

@@ -12,12 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coverslip.core import Box
+from coverslip.store.kinds.arrow import as_numpy
 from coverslip.store.kinds.objects import Objects
 
 HELD = 4
 """Row groups that are held; one of 65,536 nuclei takes about 20 MB."""
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
+
+HEAD, POLYGON = 13, 3
+"""Bytes of WKB before the points of a polygon of one ring (order, kind, rings, points), and its kind."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +65,34 @@ class Rings:
         ends = np.concatenate([[0], np.cumsum(shapely.get_num_coordinates(rings))])
         rows = np.arange(first, first + len(polygons), dtype=np.int64)
         return cls(rows, xy, ends.astype(np.int64), owner[part].astype(np.int64))
+
+    @classmethod
+    def read(cls, wkb: Any, first: int) -> Rings:
+        """Flatten polygons as they are stored, an Arrow array of WKB that are rows `first`, … of the file.
+
+        Polygons without holes are taken apart in place: a tenth of the time that making geometries of them
+        takes.
+        """
+        if not len(wkb):
+            return cls.empty()
+        starts = np.frombuffer(wkb.buffers()[1], "<i4")[wkb.offset : wkb.offset + len(wkb) + 1]
+        data = np.frombuffer(wkb.buffers()[2], np.uint8)[starts[0] : starts[-1]]
+        starts = starts.astype(np.int64) - starts[0]
+        plain = not wkb.null_count and int(np.diff(starts).min()) >= HEAD
+        if plain:
+            heads = starts[:-1, None] + np.arange(HEAD)
+            kind, rings, points = data[heads[:, 1:]].view("<u4").T
+            plain = bool(((data[starts[:-1]] == 1) & (kind == POLYGON) & (rings == 1)).all())
+            plain = plain and bool((np.diff(starts) == HEAD + 16 * points.astype(np.int64)).all())
+        if not plain:
+            import shapely
+
+            return cls.made(shapely.from_wkb(np.array(wkb.to_pylist(), object)), first)
+        body = np.ones(len(data), bool)
+        body[heads] = False
+        xy = data[body].view("<f8").reshape(-1, 2).astype(np.float32)
+        of = np.arange(len(wkb), dtype=np.int64)
+        return cls(of + first, xy, np.concatenate([[0], np.cumsum(points, dtype=np.int64)]), of)
 
     @cached_property
     def bounds(self) -> NDArray[np.float32]:
@@ -135,20 +167,18 @@ class Outlines:
             return 1.0
         with self._opened() as file:
             boxes = file.read_row_group(0, columns=["bbox"])["bbox"]
-        left, top, right, bottom = (compute.struct_field(boxes, side).to_numpy() for side in SIDES)
+        left, top, right, bottom = (as_numpy(compute.struct_field(boxes, side)) for side in SIDES)
         return float(np.median(np.sqrt(np.maximum((right - left) * (bottom - top), 1.0))))
 
     def group(self, number: int) -> Rings:
         """Return all outlines of a row group."""
-        import shapely
-
         with self._lock:
             if number in self._held:
                 self._held.move_to_end(number)
                 return self._held[number]
             with self._opened() as file:
                 column = file.read_row_group(number, columns=["geometry"])["geometry"]
-            made = Rings.made(shapely.from_wkb(column.to_numpy()), int(self._starts[number]))
+            made = Rings.read(column.combine_chunks(), int(self._starts[number]))
             self._held[number] = made
             while len(self._held) > HELD:
                 self._held.popitem(last=False)

@@ -14,6 +14,7 @@ from coverslip.core import unknown
 from coverslip.core.errors import StoreError, UsageError
 from coverslip.core.geometry import Box
 from coverslip.store.header import Header, damaged
+from coverslip.store.kinds.arrow import as_numpy, raw, valid
 from coverslip.store.kinds.base import Kind
 from coverslip.store.kinds.object_parts import ROWS, GeoWriter, kept_parts, write_parts
 from coverslip.store.kinds.table import NOTES, read_columns
@@ -71,21 +72,26 @@ class Objects:
     @property
     def xy(self) -> NDArray[np.float64]:
         """Centroids, shape (n, 2)."""
-        return np.stack([self["x"], self["y"]], axis=1)
+        arrow = self._columns(["x", "y"])
+        return np.stack([as_numpy(arrow["x"]), as_numpy(arrow["y"])], axis=1)
 
     @property
     def codes(self) -> NDArray[np.int32]:
         """Index into `classes` of each object, -1 for none, shape (n,)."""
-        parts = [_codes(arrow["class"], self.classes) for arrow in self._groups(["class"])]
-        return np.concatenate(parts) if parts else np.empty(0, np.int32)
+        return _codes(self._columns(["class"])["class"], self.classes)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self.columns:
             raise unknown("column", name, self.columns)
         if name == "class":
             return np.asarray([*self.classes, None], object)[self.codes]
-        parts = [arrow[name].to_numpy() for arrow in self._groups([name])]
-        return np.concatenate(parts) if parts else np.empty(0)
+        return as_numpy(self._columns([name])[name])
+
+    def _columns(self, names: list[str]) -> Any:
+        """Read columns of all objects at once, with as many threads as there are."""
+        with self._opened() as file:
+            arrow = file.read(columns=names)
+        return arrow if self._keep is None else arrow.filter(self._keep)
 
     @property
     def n_batches(self) -> int:
@@ -153,12 +159,12 @@ class Objects:
         import shapely
 
         return ObjectTable(
-            shapely.from_wkb(arrow["geometry"].to_numpy()),
+            shapely.from_wkb(as_numpy(arrow["geometry"])),
             classes=self.classes,
             labels=_codes(arrow["class"], self.classes),
-            scores=arrow["score"].to_numpy(),
-            measurements={name: arrow[name].to_numpy() for name in self.measurements},
-            ids=arrow["object"].to_numpy(),
+            scores=as_numpy(arrow["score"]),
+            measurements={name: as_numpy(arrow[name]) for name in self.measurements},
+            ids=as_numpy(arrow["object"]),
             mpp=self.mpp,
             notes=self.notes,
         )
@@ -166,12 +172,14 @@ class Objects:
 
 def _codes(column: Any, classes: tuple[str, ...]) -> NDArray[np.int32]:
     import pyarrow as pa
-    from pyarrow import compute
 
-    names = column.cast(pa.string())
-    found = compute.index_in(names, value_set=pa.array(classes, pa.string()))
-    codes: NDArray[np.int32] = found.fill_null(-1).to_numpy().astype(np.int32)
-    return codes
+    coded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    parts = []
+    for chunk in coded.chunks:
+        names = [*chunk.dictionary.to_pylist(), None]  # the last is for objects without a class
+        code = np.array([classes.index(name) if name in classes else -1 for name in names], np.int32)
+        parts.append(code[np.where(valid(chunk), raw(chunk.indices), len(names) - 1)])
+    return np.concatenate(parts) if parts else np.empty(0, np.int32)
 
 
 def _meets(group: Any, box: Box) -> bool:
@@ -192,7 +200,7 @@ def _meeting(column: Any, box: Box) -> NDArray[np.bool_]:
     from pyarrow import compute
 
     xmin, ymin, xmax, ymax = (
-        compute.struct_field(column, side).to_numpy() for side in ("xmin", "ymin", "xmax", "ymax")
+        as_numpy(compute.struct_field(column, side)) for side in ("xmin", "ymin", "xmax", "ymax")
     )
     meets: NDArray[np.bool_] = (xmin <= box.right) & (xmax >= box.x) & (ymin <= box.bottom) & (ymax >= box.y)
     return meets

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from coverslip.core.errors import StoreError
 from coverslip.store.header import NAME, Header, damaged
+from coverslip.store.kinds.arrow import as_numpy
 from coverslip.store.kinds.base import Kind, finite
 from coverslip.store.values import Prediction, Table
 
@@ -45,7 +46,7 @@ def read_columns(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise damaged(path, error) from error
     notes = json.loads((table.schema.metadata or {}).get(NOTES.encode(), b"{}"))
-    return {name: table[name].to_numpy() for name in table.column_names}, notes
+    return {name: as_numpy(table[name]) for name in table.column_names}, notes
 
 
 def _column(value: NDArray[Any]) -> NDArray[Any] | list[Any]:
