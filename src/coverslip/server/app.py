@@ -90,7 +90,7 @@ def make_app(site: Site) -> TileRoute:
         app.include_router(router)
     _say_errors(app)
     _serve_page(app)
-    return TileRoute(service, site, Guard(site, app))
+    return TileRoute(service, site, Guard(site, app), app.state.overlays)
 
 
 def _closing(service: TileService, database: Database) -> Callable[[Any], Any]:

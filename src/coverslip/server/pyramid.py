@@ -237,6 +237,17 @@ def jpeg(pixels: NDArray[np.uint8]) -> bytes:
     return bytes(imagecodecs.jpeg8_encode(np.ascontiguousarray(pixels), level=QUALITY, subsampling="420"))
 
 
+def smaller(picture: bytes, shown: Size, side: int) -> bytes:
+    """Return the part of a JPEG that is shown, with its longer side `side` pixels or less."""
+    import cv2
+    import imagecodecs
+
+    pixels = imagecodecs.jpeg8_decode(picture)[: shown.height, : shown.width]
+    ratio = min(1.0, side / max(shown))
+    size = max(1, round(shown.width * ratio)), max(1, round(shown.height * ratio))
+    return jpeg(np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)))
+
+
 def crossed(size: Size) -> NDArray[np.uint8]:
     """Return a grey picture with a cross: here is something that cannot be shown."""
     import cv2

@@ -6,12 +6,13 @@ import ipaddress
 import socket
 from collections.abc import Callable
 from dataclasses import replace
-from threading import Thread
 from typing import Any
 
 from coverslip.core.errors import MissingExtraError, UsageError
 from coverslip.server.access import LOOPBACK, TokenDoor
 from coverslip.server.app import Site, make_app
+from coverslip.server.tiles import TileRoute
+from coverslip.server.warming import rehearse, start
 
 LOCAL = "127.0.0.1"
 BACKLOG = 256
@@ -52,32 +53,25 @@ def serve(site: Site, *, host: str = LOCAL, port: int = 0, ready: Callable[[str]
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             if self.started:
+                await rehearse(app, LOCAL if site.hosts is None else min(site.hosts))
+                start(app.service, app.overlays)
                 ready(address(site, host, number))
 
-    Thread(target=warm, daemon=True, name="warm").start()
+    app = make_app(site)
     try:
-        Announced(_config(site)).run(sockets=[listening])
+        Announced(_config(site, app)).run(sockets=[listening])
     finally:
         listening.close()
 
 
-def warm() -> None:
-    """Import what the first look at results would wait for."""
-    import cv2  # noqa: F401
-    import imagecodecs  # noqa: F401
-    import pandas as pd  # noqa: F401 - pyarrow turns columns into arrays with it
-    import shapely  # noqa: F401
-    from pyarrow import parquet  # noqa: F401
-
-
-def _config(site: Site) -> Any:
+def _config(site: Site, app: TileRoute) -> Any:
     import uvicorn
 
     from coverslip.server.patience import PatientProtocol
 
     by_tls = {} if site.tls is None else {"ssl_certfile": site.tls[0], "ssl_keyfile": site.tls[1]}
     return uvicorn.Config(
-        make_app(site), http=PatientProtocol, ws="none", log_level="warning", access_log=False, lifespan="on",
+        app, http=PatientProtocol, ws="none", log_level="warning", access_log=False, lifespan="on",
         server_header=False, date_header=False, timeout_keep_alive=30, backlog=BACKLOG,
         proxy_headers=site.proxy is not None, forwarded_allow_ips=site.proxy or "", **by_tls,
     )  # fmt: skip

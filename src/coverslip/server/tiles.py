@@ -9,17 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from coverslip.core.errors import ConflictError, CoverslipError, SlideError, UnknownNameError, UsageError
+from coverslip.core.errors import (
+    ConflictError,
+    CoverslipError,
+    SlideError,
+    UnknownNameError,
+    UsageError,
+)
 from coverslip.server.access import Person, admitted
 from coverslip.server.cache import WeighedCache
 from coverslip.server.errors import problem, refuse
 from coverslip.server.guard import NOBODY, Guard, tile_refusal
 from coverslip.server.library import Library
-from coverslip.server.pyramid import Picture
-from coverslip.server.shown import Shown
+from coverslip.server.pyramid import Picture, Pyramid, jpeg, smaller
+from coverslip.server.shown import AS_STORED, Shown
 
 if TYPE_CHECKING:
     from coverslip.server.app import Site
+    from coverslip.server.overlays.gather import Overlays
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -78,6 +85,26 @@ class TileService:
                 self.cache.put(key, found, len(found.data))
         return found
 
+    def thumbnail(self, slide_id: str, size: int) -> bytes:
+        """Return the whole slide as JPEG, its longer side `size` pixels or less. Blocks.
+
+        A small one is made of the coarsest tile, which is looked at first anyway.
+        """
+        key = (slide_id, size)
+        found = self.thumbnails.get(key)
+        if found is None:
+            with self.library.use(slide_id) as pyramid:
+                found = self._of_coarsest(slide_id, pyramid, size) or jpeg(pyramid.slide.thumbnail(size))
+            self.thumbnails.put(key, found, len(found))
+        return found
+
+    def _of_coarsest(self, slide_id: str, pyramid: Pyramid, size: int) -> bytes | None:
+        level = pyramid.levels[-1]
+        if level.columns * level.rows > 1 or size > max(level.width, level.height):
+            return None
+        whole = self.make(slide_id, (level.index, 0, 0), AS_STORED)
+        return None if whole.damaged else smaller(whole.data, level.tile_size(0, 0), size)
+
     def close(self) -> None:
         """Let go of threads and slides."""
         self.threads.shutdown(wait=True, cancel_futures=True)
@@ -95,10 +122,12 @@ class TileRoute:
         Knows who asks, and under which name it may be asked.
     rest
         Answers everything else.
+    overlays
+        What lies over the slides.
     """
 
-    def __init__(self, service: TileService, site: Site, rest: Guard) -> None:
-        self._service, self._site, self.rest = service, site, rest
+    def __init__(self, service: TileService, site: Site, rest: Guard, overlays: Overlays) -> None:
+        self.service, self._site, self.rest, self.overlays = service, site, rest, overlays
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -121,7 +150,7 @@ class TileRoute:
         return await reply(send, picture, body=scope["method"] == "GET")
 
     def _check_seen(self, person: Person, slide_id: str) -> None:
-        entry = self._service.library.entries.get(slide_id)
+        entry = self.service.library.entries.get(slide_id)
         if entry is not None and not person.sees(
             slide_id, None if entry.run is None else entry.run.path.name
         ):
@@ -130,15 +159,17 @@ class TileRoute:
     async def _picture(self, slide_id: str, place: tuple[int, int, int], query: bytes) -> Picture:
         shown = Shown.parse(query)
         if shown.as_stored:
-            data = self._service.at_once(slide_id, place)
+            data = self.service.at_once(slide_id, place)
             if data is not None:
                 return Picture(data)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._service.threads, self._service.make, slide_id, place, shown)
+        return await loop.run_in_executor(self.service.threads, self.service.make, slide_id, place, shown)
 
 
 def status_of(error: CoverslipError) -> int:
-    """Return the HTTP status: 404 not there, 409 changed by somebody else, 410 gone, 422 unreadable.
+    """Return the HTTP status.
+
+    404 not there, 409 changed by somebody else, 410 gone, 422 unreadable.
 
     Examples
     --------

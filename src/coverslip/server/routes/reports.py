@@ -2,7 +2,7 @@
 
 # FastAPI reads the annotations of these functions at run time, so they are no strings
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,8 +20,10 @@ from coverslip.server.app_state import (
     statements_of,
 )
 from coverslip.server.db.reports import Report
-from coverslip.server.drafts import Gatherer, RegionPicture, as_pdf, edited, picture_of
 from coverslip.server.routes.numbers import Extent, Place
+
+if TYPE_CHECKING:
+    from coverslip.server.drafts import RegionPicture
 
 router = APIRouter(prefix="/api", tags=["reports"])
 
@@ -72,6 +74,8 @@ def cases(request: Request) -> list[dict[str, Any]]:
 @router.post("/reports", status_code=201)
 def draft(request: Request, about: CaseIn) -> dict[str, Any]:
     """Gather the draft report of a case; 409 while you read one of its slides yourself."""
+    from coverslip.server.drafts import Gatherer  # what draws is not loaded before somebody reports
+
     slides = cases_of(request).get(about.case)
     if not slides:
         raise UnknownNameError(f"there is no case {about.case!r}", mend="see /api/cases")
@@ -102,6 +106,8 @@ def report_of(request: Request, report: str, version: int | None = None) -> dict
 @router.put("/reports/{report}")
 def save(request: Request, report: str, edit: EditIn) -> dict[str, Any]:
     """Save an edit; of a signed report it is a new version. 409 when somebody was faster."""
+    from coverslip.server.drafts import edited
+
     before = _report(request, report, None)
     given = edit.model_dump(exclude_unset=True)
     content = edited(before.content, given)
@@ -119,6 +125,8 @@ def sign(request: Request, report: str, at: At) -> dict[str, Any]:
 @router.get("/reports/{report}/pdf", response_class=Response, responses=PDF)
 def pdf(request: Request, report: str, version: int | None = None) -> Response:
     """Return a report as PDF."""
+    from coverslip.server.drafts import as_pdf
+
     found = _report(request, report, version)
     data = as_pdf(found, lambda region: _picture(request, region))
     name = f"report-{found.id[:8]}-v{found.version}.pdf"
@@ -132,6 +140,8 @@ def picture(  # noqa: PLR0917 - the parameters of an address
     side: Annotated[int, Query(ge=64, le=2048)] = 900,
 ) -> Response:  # fmt: skip
     """Return a region with a frame, what lies around it, and a scale bar; all in level-0 pixels."""
+    from coverslip.server.drafts import picture_of
+
     with service_of(request).library.use(slide) as pyramid:
         made = picture_of(pyramid.slide, Box(x, y, width, height), side=side)
     return Response(made.data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
@@ -162,7 +172,9 @@ def _report(request: Request, report: str, version: int | None) -> Report:
     return found
 
 
-def _picture(request: Request, region: Mapping[str, Any]) -> RegionPicture | None:
+def _picture(request: Request, region: Mapping[str, Any]) -> "RegionPicture | None":
+    from coverslip.server.drafts import picture_of
+
     box = Box(region["x"], region["y"], region["width"], region["height"])
     try:
         with service_of(request).library.use(region["slide"]) as pyramid:

@@ -68,13 +68,7 @@ def thumbnail(
     request: Request, slide: str, size: Annotated[int, Query(ge=16, le=2048)] = THUMBNAIL
 ) -> Response:
     """Return the whole slide with its longer side `size` pixels or less, as JPEG."""
-    service = service_of(request)
-    key = (slide, "thumbnail", size)
-    found = service.thumbnails.get(key)
-    if found is None:
-        with service.library.use(slide) as pyramid:
-            found = jpeg(pyramid.slide.thumbnail(size))
-        service.thumbnails.put(key, found, len(found))
+    found = service_of(request).thumbnail(slide, size)
     return Response(found, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 
