@@ -1,6 +1,7 @@
 /** What the server answers, and how it is asked. Coordinates are level-0 pixels throughout. */
 
 import { call } from "./session";
+import type { Reading } from "./ui/Reading";
 
 export interface Listed {
   id: string;
@@ -30,6 +31,8 @@ export interface Facts {
   has_icc: boolean;
   levels: Level[];
   warnings: string[];
+  /** The reading of this slide that you have begun and not ended. */
+  reading: Reading | null;
 }
 
 export interface ClassOf {
@@ -59,6 +62,8 @@ export interface Overlays {
   tiles: boolean;
   quality: boolean;
   problems: string[];
+  /** True while you read the slide alone: what models found is left out. */
+  withheld: boolean;
 }
 
 export interface ObjectFacts {

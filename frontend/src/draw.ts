@@ -66,9 +66,7 @@ export class Drawing {
     this.names = named(viewer.element);
     whenRefused(facts.id, (_, problem) => this.refused(problem));
     whenKept(facts.id, (one, change) => this.kept(one, change));
-    void flush()
-      .then(() => this.load())
-      .catch(say);
+    void this.loadAnew().catch(say);
   }
 
   /** Have the library do something: at once where it is there, else when it has come. It comes with the first shape. */
@@ -112,6 +110,12 @@ export class Drawing {
     this.hand.destroy();
     this.gone = true;
     this.library?.destroy();
+  }
+
+  /** Have the server keep what it has not got yet, then show what it has. */
+  async loadAnew(): Promise<void> {
+    await flush();
+    await this.load();
   }
 
   async load(): Promise<void> {

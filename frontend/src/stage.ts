@@ -23,6 +23,7 @@ export function paneOf(slide: string | null): Pane | undefined {
 
 export async function mount(host: HTMLElement, slide: string): Promise<Pane> {
   const about = state.facts.value[slide] ?? (await api.facts(slide));
+  if (!state.facts.value[slide] && about.reading) state.follow(slide, about.reading); // begun before the page was loaded anew
   state.facts.value = { ...state.facts.value, [slide]: about };
   const pane = new Pane(host, about, state.colour.value, { moved, clicked, failed: state.say });
   mounted.set(slide, pane);
@@ -36,11 +37,18 @@ async function fetchLayers(slide: string): Promise<void> {
   try {
     const layers = await api.overlays(slide);
     state.overlays.value = { ...state.overlays.value, [slide]: layers };
-    const found = await api.suspicious(slide);
+    const found = layers.withheld ? [] : await api.suspicious(slide);
     state.findings.value = { ...state.findings.value, [slide]: found };
   } catch (error) {
     state.say(error);
   }
+}
+
+/** What may be seen of a slide has changed: its layers, and the corrections among its shapes. */
+export async function fetchAnew(slide: string): Promise<void> {
+  picked.value = null;
+  await fetchLayers(slide);
+  await paneOf(slide)?.drawing.loadAnew();
 }
 
 export function unmount(slide: string): void {

@@ -94,6 +94,15 @@ export const blind = computed(() => {
   return reading !== undefined && reading.shown === null && reading.decided === null;
 });
 
+/** Take over how a reading stands; whether that changes what of the slide may be seen. */
+export function follow(slide: string, reading: Reading): boolean {
+  const seen = (one: Reading | undefined) => !one || one.shown !== null || one.decided !== null;
+  const changed = seen(readings.value[slide]) !== seen(reading);
+  readings.value = { ...readings.value, [slide]: reading };
+  if (changed) allLayers.value = seen(reading); // what models drew would say too much
+  return changed;
+}
+
 export function say(error: unknown): void {
   const mend = error instanceof Error && "mend" in error ? (error.mend as string | null) : null;
   message.value = { text: error instanceof Error ? error.message : String(error), mend };

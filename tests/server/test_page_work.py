@@ -233,6 +233,11 @@ def test_what_models_say_is_hidden_until_the_own_finding_is_locked(page: object)
     open_tab(page, "Regions")
     page.get_by_text("hidden until your own finding is locked").wait_for()
     expect(page.get_by_role("button", name="Layers", exact=True)).to_be_disabled()
+    asked = "async () => (await fetch('api/slides/a%20slide/suspicious')).status"
+    assert page.evaluate(asked) == 403, "the server itself tells nothing"
+    page.reload()
+    page.wait_for_function(WHOLE)
+    page.get_by_text("hidden until your own finding is locked").wait_for()
     open_tab(page, "Opinion")
     page.get_by_role("textbox", name="Finding", exact=True).fill("benign")
     page.get_by_role("button", name="Lock my finding").click()
@@ -243,6 +248,9 @@ def test_what_models_say_is_hidden_until_the_own_finding_is_locked(page: object)
     said = told.inner_text()
     for part in ("tumour", "80 %", "calibrated", "Model", "Sees", "Trained on", "This slide"):
         assert part in said
+    open_tab(page, "Regions")
+    page.get_by_text("1. tumour", exact=True).wait_for()
+    open_tab(page, "Opinion")
     page.get_by_label("Reason").fill("I see no invasion")
     page.get_by_role("button", name="I stay with mine").click()
     page.get_by_text("Final: benign").wait_for()

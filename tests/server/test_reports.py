@@ -107,7 +107,7 @@ def test_a_draft_holds_what_is_known_of_the_case(room: TestClient) -> None:
 def test_the_model_says_nothing_while_somebody_reads(room: TestClient) -> None:
     begun = room.post("/api/slides/second/readings").json()
     refused = room.post("/api/reports", json={"case": "case 7"})
-    assert refused.status_code == 409
+    assert refused.status_code == 403
     assert "your own finding comes first" in refused.json()["error"]
     room.put(f"/api/readings/{begun['id']}/finding", json={"label": "benign"})
     room.post(f"/api/readings/{begun['id']}/reveal")

@@ -1,7 +1,8 @@
 import { useSignal } from "@preact/signals";
 import { of, tell } from "../api";
 import { Told, type Suggestion } from "./Suggestion";
-import { allLayers, readings, say } from "../state";
+import { fetchAnew } from "../stage";
+import { follow, readings, say } from "../state";
 
 export interface Reading {
   id: string;
@@ -25,8 +26,7 @@ export function ReadingPanel({ slide }: { slide: string }) {
   const act = async (method: string, address: string, body?: unknown) => {
     try {
       const reading = await tell<Reading>(method, address, body);
-      readings.value = { ...readings.value, [slide]: reading };
-      allLayers.value = reading.shown !== null || reading.decided !== null; // what models drew would say too much
+      if (follow(slide, reading)) await fetchAnew(slide);
     } catch (error) {
       say(error);
     }

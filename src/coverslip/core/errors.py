@@ -19,6 +19,7 @@
     │   └── ExistsError (FileExistsError)  refused to overwrite silently
     ├── UsageError (ValueError)            an argument that cannot be served
     ├── ConflictError (ValueError)         somebody else has changed what is to be changed
+    ├── WithheldError (ValueError)         not to be seen yet: somebody reads the slide alone
     ├── UnknownNameError (LookupError)     a name that no table holds
     └── MissingExtraError (ImportError)    an optional dependency is not installed
 
@@ -123,6 +124,10 @@ class UsageError(CoverslipError, ValueError):
 
 class ConflictError(CoverslipError, ValueError):
     """Somebody else, or another window, has changed what is to be changed."""
+
+
+class WithheldError(CoverslipError, ValueError):
+    """What a model says is not shown to somebody who reads the slide alone."""
 
 
 class UnknownNameError(CoverslipError, LookupError):

@@ -74,14 +74,14 @@ def make_app(site: Site) -> TileRoute:
     """Make the ASGI application of a site."""
     from fastapi import Depends, FastAPI
 
-    from coverslip.server.app_state import only_seen
+    from coverslip.server.app_state import only_revealed, only_seen
     from coverslip.server.routes import ROUTERS
 
     service = TileService(site.library, threads=site.threads)
     app = FastAPI(
         title="Coverslip", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False,
         openapi_url="/api/openapi.json", lifespan=_closing(service, site.database),
-        dependencies=[Depends(only_seen)],
+        dependencies=[Depends(only_seen), Depends(only_revealed)],
     )  # fmt: skip
     app.state.site, app.state.service = site, service
     app.state.overlays = Overlays(site.library)

@@ -10,6 +10,7 @@ from coverslip.server.access import Person
 from coverslip.server.accounts import People, Projects
 from coverslip.server.db import Drawings, Readings, Record, Reports
 from coverslip.server.overlays.gather import Overlays
+from coverslip.server.roles import tells
 from coverslip.server.statements import Statements
 from coverslip.server.tiles import TileService
 
@@ -101,3 +102,32 @@ def only_seen(request: Request) -> None:
     slide = request.path_params.get("slide")
     if slide is not None and not sees(request, slide):
         raise unknown("slide", slide, seen_by(request))
+
+
+def is_blind(request: Request, slide: str) -> bool:
+    """Say whether who asks reads a slide alone, and must not see yet what models found on it."""
+    return readings_of(request).is_blind(person_of(request), slide)
+
+
+def check_revealed(request: Request, slide: str) -> None:
+    """Refuse what models found to who reads a slide alone.
+
+    Raises
+    ------
+    WithheldError
+        When their own finding comes first.
+    """
+    readings_of(request).check_revealed(person_of(request), slide)
+
+
+def only_revealed(request: Request) -> None:
+    """Refuse an address that says what models found to who reads its slide alone.
+
+    Raises
+    ------
+    WithheldError
+        When their own finding comes first.
+    """
+    slide = request.path_params.get("slide")
+    if slide is not None and tells(request.method, request.url.path):
+        check_revealed(request, slide)

@@ -78,6 +78,45 @@ The page's scripts and styles, the same in every installation, are among these: 
 must come even when the login has just expired.
 """
 
+TELLING = (
+    ("GET", "/api/slides/{slide}/suspicious"),
+    ("GET", "/api/slides/{slide}/maps/{name}/tiles/{level}/{column}/{row}"),
+    ("GET", "/api/slides/{slide}/objects/{name}"),
+    ("GET", "/api/slides/{slide}/objects/{name}/histogram"),
+    ("GET", "/api/slides/{slide}/objects/{name}/tiles/{step}/{column}/{row}"),
+    ("GET", "/api/slides/{slide}/objects/{name}/outlines"),
+    ("GET", "/api/slides/{slide}/objects/{name}/at"),
+    ("GET", "/api/slides/{slide}/predictions/{name}/at"),
+    ("GET", "/api/slides/{slide}/queue"),
+    ("POST", "/api/slides/{slide}/corrections"),
+    ("GET", "/api/slides/{slide}/suggestions"),
+)
+"""What says nothing but what models found: refused to who reads the slide and has not had that shown yet."""
+
+TELLING_IN_PART = (
+    ("GET", "/api/slides/{slide}/overlays"),
+    ("GET", "/api/slides/{slide}/grid"),
+    ("GET", "/api/slides/{slide}/shapes"),
+    ("GET", "/api/slides/{slide}/shapes/export"),
+)
+"""What says other things too, and leaves that part out or refuses it."""
+
+SILENT = (
+    ("GET", "/api/slides/{slide}"),
+    ("GET", "/api/slides/{slide}/thumbnail"),
+    ("GET", "/api/slides/{slide}/tiles/{level}/{column}/{row}"),
+    ("GET", "/api/slides/{slide}/region"),
+    ("GET", "/api/slides/{slide}/picture"),
+    ("GET", "/api/slides/{slide}/tissue"),
+    ("GET", "/api/slides/{slide}/quality"),
+    ("POST", "/api/slides/{slide}/shapes"),
+    ("PUT", "/api/slides/{slide}/shapes/{shape_id}"),
+    ("DELETE", "/api/slides/{slide}/shapes/{shape_id}"),
+    ("POST", "/api/slides/{slide}/shapes/import"),
+    ("POST", "/api/slides/{slide}/readings"),
+)
+"""What of a slide says nothing of what models found."""
+
 BODY = 8 << 20
 """Bytes that a request may bring."""
 
@@ -93,6 +132,21 @@ _TABLE = [(method, _pattern(path), role) for method, path, role in ROLES]
 
 
 _LARGE = [(method, _pattern(path), limit) for (method, path), limit in BODIES.items()]
+
+
+_TELLING = [(method, _pattern(path)) for method, path in TELLING]
+
+
+def tells(method: str, path: str) -> bool:
+    """Say whether an address says what models found on a slide, and nothing else.
+
+    Examples
+    --------
+    >>> tells("HEAD", "/api/slides/a/suspicious"), tells("GET", "/api/slides/a/thumbnail")
+    (True, False)
+    """
+    asked = "GET" if method == "HEAD" else method
+    return any(known == asked and pattern.fullmatch(path) for known, pattern in _TELLING)
 
 
 def body_limit(method: str, path: str) -> int:

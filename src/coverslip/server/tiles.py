@@ -15,6 +15,7 @@ from coverslip.core.errors import (
     SlideError,
     UnknownNameError,
     UsageError,
+    WithheldError,
 )
 from coverslip.server.access import Person, admitted
 from coverslip.server.cache import WeighedCache
@@ -169,7 +170,7 @@ class TileRoute:
 def status_of(error: CoverslipError) -> int:
     """Return the HTTP status.
 
-    404 not there, 409 changed by somebody else, 410 gone, 422 unreadable.
+    403 not to be seen yet, 404 not there, 409 changed by somebody else, 410 gone, 422 unreadable.
 
     Examples
     --------
@@ -178,6 +179,8 @@ def status_of(error: CoverslipError) -> int:
     """
     if isinstance(error, (UnknownNameError, UsageError)):
         return 404
+    if isinstance(error, WithheldError):
+        return 403
     if isinstance(error, ConflictError):
         return 409
     if isinstance(error, FileNotFoundError):

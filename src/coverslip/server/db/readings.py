@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from coverslip.core.errors import ConflictError, UnknownNameError, UsageError
+from coverslip.core.errors import ConflictError, UnknownNameError, UsageError, WithheldError
 from coverslip.server.access import Person
 from coverslip.server.db.database import Database
 from coverslip.server.db.record import Record, now, plain
@@ -99,9 +99,8 @@ class Readings:
         """Begin a reading; one that the person has not ended goes on."""
         from sqlalchemy import select
 
-        mine = (readings.c.slide == slide) & (readings.c.reader == person.name) & readings.c.decided.is_(None)
         with self._database.writing() as connection:
-            row = connection.execute(select(readings).where(mine)).mappings().first()
+            row = connection.execute(select(readings).where(_open(person, slide))).mappings().first()
             if row is not None:
                 return Reading(**row)
             begun = Reading(uuid.uuid4().hex, slide, person.name, now())
@@ -192,24 +191,36 @@ class Readings:
         self._put(person, found, new, "decide")
         return self.get(person, reading_id)
 
-    def check_revealed(self, person: Person, slide: str) -> None:
-        """Refuse to tell somebody what a model says while they read the slide themselves.
-
-        Raises
-        ------
-        ConflictError
-            When they have a reading open whose own finding comes first.
-        """
+    def is_blind(self, person: Person, slide: str) -> bool:
+        """Say whether somebody reads a slide alone: begun, and the model's word not shown yet."""
         from sqlalchemy import select
 
         mine = (readings.c.slide == slide) & (readings.c.reader == person.name)
         blind = mine & readings.c.shown.is_(None) & readings.c.decided.is_(None)
         with self._database.reading() as connection:
-            if connection.execute(select(readings.c.id).where(blind)).first() is not None:
-                raise ConflictError(
-                    f"you are reading {slide}: your own finding comes first",
-                    mend="lock it and have the model's shown",
-                )
+            return connection.execute(select(readings.c.id).where(blind)).first() is not None
+
+    def check_revealed(self, person: Person, slide: str) -> None:
+        """Refuse to tell somebody what a model says while they read the slide alone.
+
+        Raises
+        ------
+        WithheldError
+            When they have a reading open whose own finding comes first.
+        """
+        if self.is_blind(person, slide):
+            raise WithheldError(
+                f"you are reading {slide}: your own finding comes first",
+                mend="lock it and have the model's shown",
+            )
+
+    def under_way(self, person: Person, slide: str) -> Reading | None:
+        """Return the reading of a slide that somebody has begun and not ended; None without one."""
+        from sqlalchemy import select
+
+        with self._database.reading() as connection:
+            row = connection.execute(select(readings).where(_open(person, slide))).mappings().first()
+        return None if row is None else Reading(**row)
 
     def of(self, slides: Sequence[str], reader: str) -> list[Reading]:
         """Return somebody's readings of some slides, oldest first."""
@@ -248,6 +259,11 @@ class Readings:
             if done.rowcount != 1:
                 raise ConflictError("this reading was changed in another window", mend="load it anew")
             self._record.add(connection, person.name, action, found.slide, {"reading": found.id, **new})
+
+
+def _open(person: Person, slide: str) -> Any:
+    mine = (readings.c.slide == slide) & (readings.c.reader == person.name)
+    return mine & readings.c.decided.is_(None)
 
 
 def _reading(connection: Any, reading_id: str) -> Reading | None:

@@ -40,10 +40,11 @@ class Overlays:
         self._making: dict[tuple[str, str, int], Lock] = {}
         self._lock = Lock()
 
-    def listed(self, slide: str) -> dict[str, Any]:
-        """Return what there is, by kind."""
+    def listed(self, slide: str, *, withheld: bool = False) -> dict[str, Any]:
+        """Return what there is, by kind; without what models found where that is withheld."""
         entry = self._library.entry(slide)
         keys = () if entry.run is None else entry.run.keys(slide)
+        keys = tuple(key for key in keys if not withheld or "/" not in key)
         named: dict[str, list[str]] = {"maps": [], "objects": [], "predictions": [], "features": []}
         for key in keys:
             head, slash, name = key.partition("/")
@@ -62,7 +63,8 @@ class Overlays:
                 doubting += [name] if len(self.tilewise(slide, name).chances) > 1 else []
             except StoreError as error:
                 problems.append(str(error))
-        return {"maps": maps, **named, "doubting": doubting, **there, "problems": problems}
+        return {"maps": maps, **named, "doubting": doubting, **there, "problems": problems,
+                "withheld": withheld}  # fmt: skip
 
     def map(self, slide: str, name: str) -> MapLayer:
         """Return a map.

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from coverslip.core import Box
 from coverslip.core.errors import UnknownNameError
-from coverslip.server.app_state import overlays_of
+from coverslip.server.app_state import check_revealed, is_blind, overlays_of
 from coverslip.server.overlays.maps import Look
 from coverslip.server.overlays.objects import Filter, ObjectIndex
 from coverslip.server.routes.numbers import Extent, Place, Share, StepOfPath
@@ -54,8 +54,11 @@ def _picture(data: bytes) -> Response:
 
 @router.get("/overlays")
 def overlays(request: Request, slide: str) -> dict[str, Any]:
-    """List what a run holds of this slide that can be laid over it."""
-    return overlays_of(request).listed(slide)
+    """List what a run holds of this slide that can be laid over it.
+
+    ``withheld`` is true while you read the slide alone; then what models found is left out.
+    """
+    return overlays_of(request).listed(slide, withheld=is_blind(request, slide))
 
 
 @router.get("/tissue")
@@ -67,6 +70,8 @@ def tissue(request: Request, slide: str) -> dict[str, Any]:
 @router.get("/grid")
 def grid(request: Request, slide: str, name: str | None = None) -> dict[str, Any]:
     """Return the tiles' corners and side in level-0 pixels, with what prediction `name` says of each."""
+    if name is not None:
+        check_revealed(request, slide)
     return overlays_of(request).grid(slide, name)
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from coverslip.core.errors import UnknownNameError
 from coverslip.server.app_state import (
+    check_revealed,
     overlays_of,
     person_of,
     readings_of,
@@ -16,6 +17,7 @@ from coverslip.server.app_state import (
     service_of,
     statements_of,
 )
+from coverslip.server.db.readings import Reading
 from coverslip.server.statements import USE, listed, suggestion
 
 router = APIRouter(prefix="/api", tags=["second opinion"])
@@ -49,8 +51,8 @@ def open_reading(request: Request, slide: str) -> dict[str, Any]:
 
 @router.get("/readings/{reading}")
 def reading_of(request: Request, reading: str) -> dict[str, Any]:
-    """Return a reading of yours."""
-    return readings_of(request).get(person_of(request), reading).to_dict()
+    """Return a reading of yours; 403 for an earlier one of a slide that you read anew."""
+    return _seen(request, reading).to_dict()
 
 
 @router.put("/readings/{reading}/finding")
@@ -62,7 +64,7 @@ def lock(request: Request, reading: str, finding: Finding) -> dict[str, Any]:
 @router.post("/readings/{reading}/reveal")
 def reveal(request: Request, reading: str) -> dict[str, Any]:
     """Show what the model says; 409 until your own finding is locked."""
-    mine = readings_of(request).get(person_of(request), reading)
+    mine = _seen(request, reading)
     if mine.locked is None:
         return (
             readings_of(request).reveal(person_of(request), reading, {}).to_dict()
@@ -79,9 +81,8 @@ def suggestions(request: Request, slide: str) -> dict[str, Any]:
     """Say what models say of a slide, with all that must stand beside it.
 
     ``slide``: what is said of the slide as a whole, or null; ``models``: all that made a result of it.
-    409 while a reading of yours is open and the model's word not revealed.
+    403 while a reading of yours is open and the model's word not revealed.
     """
-    readings_of(request).check_revealed(person_of(request), slide)
     statements, run = statements_of(request), service_of(request).library.entry(slide).run
     said = overlays_of(request).suggestion(slide)
     whole = None if said is None else suggestion(statements, slide, said)
@@ -93,6 +94,14 @@ def decide(request: Request, reading: str, decision: Decision) -> dict[str, Any]
     """Agree, disagree or override; the last two with a reason."""
     readings = readings_of(request)
     return readings.decide(person_of(request), reading, decision.decision, decision.reason).to_dict()
+
+
+def _seen(request: Request, reading: str) -> Reading:
+    """Return a reading, unless it says of a slide that is read alone what a model found."""
+    found = readings_of(request).get(person_of(request), reading)
+    if found.suggestion is not None:
+        check_revealed(request, found.slide)
+    return found
 
 
 @router.get("/study.csv", response_class=Response)

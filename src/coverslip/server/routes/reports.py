@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from coverslip.core import Box
 from coverslip.core.errors import CoverslipError, UnknownNameError
 from coverslip.server.app_state import (
+    check_revealed,
     drawings_of,
     overlays_of,
     person_of,
@@ -73,7 +74,7 @@ def cases(request: Request) -> list[dict[str, Any]]:
 
 @router.post("/reports", status_code=201)
 def draft(request: Request, about: CaseIn) -> dict[str, Any]:
-    """Gather the draft report of a case; 409 while you read one of its slides yourself."""
+    """Gather the draft report of a case; 403 while you read one of its slides alone."""
     from coverslip.server.drafts import Gatherer  # what draws is not loaded before somebody reports
 
     slides = cases_of(request).get(about.case)
@@ -81,7 +82,7 @@ def draft(request: Request, about: CaseIn) -> dict[str, Any]:
         raise UnknownNameError(f"there is no case {about.case!r}", mend="see /api/cases")
     person, readings = person_of(request), readings_of(request)
     for slide in slides:
-        readings.check_revealed(person, slide)
+        check_revealed(request, slide)
     gatherer = Gatherer(
         service_of(request).library, overlays_of(request), statements_of(request), drawings_of(request)
     )
@@ -169,6 +170,8 @@ def _report(request: Request, report: str, version: int | None) -> Report:
     found = reports_of(request).get(report, version)
     if not is_seen(found, set(seen_by(request))):
         raise UnknownNameError(f"there is no report {report}", mend="see /api/reports")
+    for slide in found.content["slides"]:
+        check_revealed(request, slide["id"])
     return found
 
 

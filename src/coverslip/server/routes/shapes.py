@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict
 from coverslip.annotations import Annotations
 from coverslip.annotations.formats import encode
 from coverslip.core.errors import UsageError
-from coverslip.server.app_state import drawings_of, person_of, service_of
-from coverslip.server.db.drawings import as_annotations
+from coverslip.server.app_state import drawings_of, is_blind, person_of, service_of
+from coverslip.server.db.drawings import Drawn, as_annotations
 
 router = APIRouter(prefix="/api/slides/{slide}/shapes", tags=["shapes"])
 
@@ -38,9 +38,9 @@ class ShapeIn(BaseModel):
 
 @router.get("")
 def shapes(request: Request, slide: str) -> list[dict[str, Any]]:
-    """Return the shapes of a slide, oldest first."""
+    """Return the shapes of a slide, oldest first; without corrections while you read the slide alone."""
     service_of(request).library.entry(slide)
-    return [one.to_dict() for one in drawings_of(request).of(slide)]
+    return [one.to_dict() for one in shown_of(request, slide)]
 
 
 @router.post("", status_code=201)
@@ -64,10 +64,16 @@ def remove(request: Request, slide: str, shape_id: str, version: int) -> Respons
     return Response(status_code=204)
 
 
+def shown_of(request: Request, slide: str) -> list[Drawn]:
+    """Return the shapes that who asks may see: a correction says what a model found."""
+    drawn = drawings_of(request).of(slide)
+    return [one for one in drawn if one.origin is None] if is_blind(request, slide) else drawn
+
+
 @router.get("/export", response_class=Response)
 def export(request: Request, slide: str, form: Annotated[str, Query(alias="format")] = "geojson") -> Response:
     """Return the shapes as a file that QuPath, ASAP, ImageScope, … read."""
-    drawn = as_annotations(drawings_of(request).of(slide))
+    drawn = as_annotations(shown_of(request, slide))
     with service_of(request).library.use(slide) as pyramid:
         data = encode(drawn, form, pyramid.slide, None)
     suffix = Path(form).name

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from coverslip.core import Box
 from coverslip.core.errors import UsageError
-from coverslip.server.app_state import person_of, record_of, seen_by, service_of
+from coverslip.server.app_state import person_of, readings_of, record_of, seen_by, service_of
 from coverslip.server.library import Entry, failure_of
 from coverslip.server.pyramid import jpeg
 from coverslip.server.routes.numbers import Downsample, Place
@@ -44,8 +44,10 @@ def slide_facts(request: Request, slide: str) -> dict[str, Any]:
     """Say a slide's size, mpp and levels.
 
     Level 0 is the finest. Tiles of a level are ``tile_width`` × ``tile_height`` pixels, cut at the right and
-    bottom edge. ``mpp`` is null where neither file nor user states one.
+    bottom edge. ``mpp`` is null where neither file nor user states one. ``reading`` is the one that you have
+    begun and not ended, or null.
     """
+    reading = readings_of(request).under_way(person_of(request), slide)
     with service_of(request).library.use(slide) as pyramid:
         record_of(request).note(person_of(request).name, "see", slide)
         opened = pyramid.slide
@@ -60,6 +62,7 @@ def slide_facts(request: Request, slide: str) -> dict[str, Any]:
             "has_icc": opened.facts.icc is not None,
             "levels": [level.to_dict() for level in pyramid.levels],
             "warnings": list(opened.warnings),
+            "reading": None if reading is None else reading.to_dict(),
         }
 
 
