@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool1d, scaled_dot_product_attention
+from torch.nn.functional import adaptive_avg_pool1d, conv2d, linear, scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
+
+from coverslip.models.aggregators.base import ROWS_AT_ONCE
+
+HEADS_AT_ONCE = 2
 
 
 class NystromAttention(nn.Module):
@@ -12,7 +17,8 @@ class NystromAttention(nn.Module):
 
     ``softmax(QKᵀ) V ≈ softmax(QK̃ᵀ) · softmax(Q̃K̃ᵀ)⁺ · softmax(Q̃Kᵀ) V``, where Q̃ and K̃ are means of
     consecutive queries and keys. With no more rows than landmarks, attention is exact. No matrix of tiles
-    times landmarks is ever held, so that memory grows with the rows alone.
+    times landmarks is ever held, so that memory grows with the rows alone; of many rows in training, queries,
+    keys and values are held of a few heads at a time.
 
     Parameters
     ----------
@@ -49,7 +55,19 @@ class NystromAttention(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Return (b, n, width) for rows (b, n, width)."""
-        q, k, v = self._heads(rows)
+        if not (torch.is_grad_enabled() and rows.shape[1] > ROWS_AT_ONCE):
+            joined: Tensor = self.out(self._mixed(rows, 0, self.heads))
+            return joined
+        parts = [
+            checkpoint(self._mixed, rows, first, first + HEADS_AT_ONCE, use_reentrant=False)
+            for first in range(0, self.heads, HEADS_AT_ONCE)
+        ]
+        few_at_a_time: Tensor = self.out(torch.cat(parts, dim=-1))
+        return few_at_a_time
+
+    def _mixed(self, rows: Tensor, first: int, last: int) -> Tensor:
+        """Return what some heads make of the rows, (b, n, heads · width / all heads)."""
+        q, k, v = self._heads(rows, first, last)
         if rows.shape[1] <= self.landmarks:
             mixed = scaled_dot_product_attention(q, k, v)
         else:
@@ -57,9 +75,9 @@ class NystromAttention(nn.Module):
             summary = scaled_dot_product_attention(q_few, k, v)
             mixed = scaled_dot_product_attention(q, k_few, self._inverse(q_few, k_few) @ summary)
         if self.local is not None:
-            mixed = mixed + self.local(v)
-        joined: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return joined
+            weight, padding = self.local.weight[first:last], self.local.padding
+            mixed = mixed + conv2d(v, weight, padding=padding, groups=len(weight))  # type: ignore[arg-type]
+        return mixed.transpose(1, 2).flatten(2)
 
     @torch.no_grad()
     def attention_of_first(self, rows: Tensor) -> Tensor:
@@ -67,7 +85,7 @@ class NystromAttention(nn.Module):
 
         The approximation can make single shares slightly negative; the rest is scaled to a sum of 1.
         """
-        q, k, _ = self._heads(rows)
+        q, k, _ = self._heads(rows, 0, self.heads)
         scale = q.shape[-1] ** -0.5
         if rows.shape[1] <= self.landmarks:
             shares = (q[:, :, :1] @ k.transpose(-1, -2) * scale).softmax(-1)
@@ -83,8 +101,11 @@ class NystromAttention(nn.Module):
         shares = shares.mean(dim=1).squeeze(1).clamp_min(0)
         return shares / shares.sum(dim=-1, keepdim=True).clamp_min(1e-12)
 
-    def _heads(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        split = self.to_qkv(rows).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+    def _heads(self, rows: Tensor, first: int, last: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries, keys and values of some heads, each (b, heads, n, width / all heads)."""
+        weight = self.to_qkv.weight.unflatten(0, (3, self.heads, -1))[:, first:last]
+        made = linear(rows, weight.flatten(0, 2))
+        split = made.unflatten(-1, (3, last - first, -1)).permute(2, 0, 3, 1, 4)
         return split[0], split[1], split[2]
 
     def _means(self, rows: Tensor) -> Tensor:
