@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
 SMALL = "small-cnn"
-MEMBERS = "members"
+MEMBERS, TEXTURE = "members", "texture"
 Transfer = Literal["scratch", "frozen", "blocks", "full"]
 
 
@@ -30,7 +30,8 @@ def build_classifier(
         ``"small-cnn"`` or a name of timm.
     parameters
         Arguments of `coverslip.models.small_cnn.SmallCNN`, or of ``timm.create_model``; ``members`` above 1
-        makes a `coverslip.models.committee.Committee` of so many.
+        makes a `coverslip.models.committee.Committee` of so many, and ``texture`` a
+        `coverslip.models.texture.WithTexture` of each.
 
     Raises
     ------
@@ -47,6 +48,12 @@ def build_classifier(
         from coverslip.models.committee import Committee
 
         return Committee([build_classifier(architecture, classes, given) for _ in range(members)])
+    if given.pop(TEXTURE, False):
+        from coverslip.models.texture import Texture, WithTexture
+
+        mean, std = normalisation(architecture)
+        network = build_classifier(architecture, classes, given)
+        return WithTexture(network, Texture(classes, mean=mean, std=std))
     try:
         if architecture == SMALL:
             from coverslip.models.small_cnn import SmallCNN
@@ -182,14 +189,14 @@ def _file(path: Path) -> dict[str, torch.Tensor]:
     if not file.is_file():
         raise StoreError(f"there are no weights at {file}", mend="check the path")
     try:
-        state = {name.removeprefix("network."): value for name, value in load_file(file).items()}
+        state = load_file(file)
     except (SafetensorError, OSError) as error:
         raise StoreError(f"{file} cannot be read as safetensors: {error}", mend="copy it anew") from error
     from coverslip.models.committee import MEMBER
 
     first = MEMBER.format(0)
-    member = {name.removeprefix(first): value for name, value in state.items() if name.startswith(first)}
-    return member or state
+    state = {name.removeprefix(first): value for name, value in state.items()}
+    return {name.removeprefix("network."): value for name, value in state.items()}
 
 
 def _refused(architecture: str, error: Exception) -> UsageError:

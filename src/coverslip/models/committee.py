@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -32,12 +33,21 @@ class Committee(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return scores (n, k)."""
-        said = [member(x).float().log_softmax(dim=1) for member in self.members]
-        return torch.stack(said).logsumexp(dim=0) - torch.tensor(float(len(said))).log()
+        shared = getattr(self.members[0], "describe", None)
+        if shared is None:
+            return mean_of([member(x) for member in self.members])
+        described = shared(x)
+        return mean_of([member(x, described) for member in self.members])
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Return the members' features side by side, (n, d)."""
         return torch.cat([pooled(member, x) for member in self.members], dim=1)
+
+
+def mean_of(scores: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the logarithm of the mean of the probabilities that scores (n, k) stand for."""
+    said = [each.float().log_softmax(dim=1) for each in scores]
+    return torch.stack(said).logsumexp(dim=0) - math.log(len(said))
 
 
 def pooled(network: nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -16,7 +16,7 @@ from coverslip.learn.classify.module import LossSpec
 from coverslip.learn.classify.specs import NetworkSpec
 from coverslip.learn.fit import FitSpec, Fitted, fit
 from coverslip.learn.told import Listen, Told
-from coverslip.models.classifiers import build_classifier, load_pretrained, normalisation
+from coverslip.models.classifiers import TEXTURE, build_classifier, load_pretrained, normalisation
 from coverslip.models.folder import CARD, FolderCard, ModelFolder
 from coverslip.models.picture_classifier import PictureClassifier
 
@@ -109,6 +109,8 @@ class Learner:
             fitted = self._fitted(gathered, parts, folder, listen)
             prefix = "network."
             state = {k.removeprefix(prefix): v for k, v in fitted.state().items() if k.startswith(prefix)}
+            if self.card.parameters.get(TEXTURE):
+                state = self._with_texture(state, gathered, parts[0])
             metrics = {
                 "epochs": fitted.epochs,
                 "epoch": fitted.epoch,
@@ -116,6 +118,18 @@ class Learner:
             }
             ModelFolder.save(folder, state, replace(self.card, metrics=metrics, **more))
         return self.load(folder)
+
+    def _with_texture(
+        self, state: Mapping[str, torch.Tensor], gathered: Gathered, rows: Rows
+    ) -> dict[str, torch.Tensor]:
+        """Return the weights of a network and of the texture learned beside it, from the same rows."""
+        from coverslip.learn.classify.texture_fit import learned
+
+        balanced = self.loss.imbalance != "none"
+        beside = learned(gathered.pixels, rows, gathered.codes[rows], self.card, balanced=balanced)
+        return {f"network.{name}": value for name, value in state.items()} | {
+            f"texture.{name}": value for name, value in beside.items()
+        }
 
     def load(self, folder: Path) -> PictureClassifier:
         """Load what `learn` kept."""

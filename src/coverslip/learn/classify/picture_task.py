@@ -15,6 +15,7 @@ from coverslip.learn.classify.learner import Learner, scale_of
 from coverslip.learn.classify.module import LossSpec
 from coverslip.learn.classify.specs import NetworkSpec, SplitBy, target_of
 from coverslip.learn.fit import FitSpec
+from coverslip.models.classifiers import SMALL, TEXTURE
 from coverslip.models.folder import FolderCard
 
 
@@ -86,6 +87,12 @@ class PictureTask:
         several = self.of_tile_set and self.split.how == "folds"
         return self.final or ("committee" if several and self.network.transfer == "scratch" else "refit")
 
+    @property
+    def textured(self) -> bool:
+        """Whether colour and texture judge beside the network: as `NetworkSpec.texture`."""
+        asked = self.network.texture
+        return self.of_tile_set and self.network.name == SMALL if asked is None else asked
+
     def preprocessing(self) -> dict[str, Any]:
         """Return how pixels become input, as the card says it."""
         return {"views": self.views or 1, "resize": "fit", "precision": self.fit.precision}
@@ -96,7 +103,7 @@ class PictureTask:
             id=self.classes_of.column,
             task=self.key,
             architecture=self.network.name,
-            parameters=self.network.parameters,
+            parameters={**self.network.parameters, **({TEXTURE: True} if self.textured else {})},
             classes=classes,
             mpp=self.mpp,
             tile_px=self.size,

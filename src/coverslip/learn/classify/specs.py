@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from coverslip.cohort import Rows, Splits, SplitSpec, Target, given, holdout, split_as
 from coverslip.core.errors import UsageError
-from coverslip.models.classifiers import MEMBERS, SMALL, Transfer
+from coverslip.models.classifiers import MEMBERS, SMALL, TEXTURE, Transfer
 
 HELD = 0.2
 """Share of the rows that do not test, held back to choose the epoch."""
@@ -35,6 +35,9 @@ class NetworkSpec:
         Groups of layers that learn with ``blocks``.
     layer_decay
         Each group of layers learns this many times as fast as the one after it (discriminative rates).
+    texture
+        Whether a logistic regression on colour and texture judges beside the network
+        (`coverslip.models.texture`). By default beside ``small-cnn`` that learns from a tile set.
     """
 
     name: str = SMALL
@@ -43,6 +46,7 @@ class NetworkSpec:
     weights: Path | None = None
     blocks: int = 2
     layer_decay: float = 1.0
+    texture: bool | None = None
 
     def __post_init__(self) -> None:
         if self.transfer == "scratch" and self.weights is not None:
@@ -53,6 +57,8 @@ class NetworkSpec:
             )
         if MEMBERS in self.parameters:
             raise UsageError("networks learn one by one", mend="leave members out; say final: committee")
+        if TEXTURE in self.parameters:
+            raise UsageError("texture is no argument of a network", mend="write texture: beside its name")
         if not 0 < self.layer_decay <= 1:
             raise UsageError(f"layer_decay {self.layer_decay} cannot be: expected above 0, up to 1")
 
