@@ -1,6 +1,6 @@
 """Train the segmenter of tissue types that ships with Coverslip, on phantoms, and ship it.
 
-    python benchmarks/phantom_tissue.py train OUT [--epochs 24] [--slides 84]
+    python benchmarks/phantom_tissue.py train OUT [--epochs 40] [--slides 84]
     python benchmarks/phantom_tissue.py ship OUT [--to src/coverslip/models/phantoms/tissue]
 
 It serves phantoms only: so that every recipe that needs a model of tissue can be tried and held against a
@@ -44,6 +44,7 @@ TASK: dict[str, Any] = {
     "mpp": 2.0,  # at 4 the fibres of scar and the crumbs of dead tissue look alike
     "tile": 128,
     "network": {"architecture": "unet", "encoder": "tiny", "depth": 3, "width": 8},
+    "loss": {"cross-entropy": 1.0},  # Dice draws edges outwards: nests came out 6 % too large
     "tiles_per_epoch": 512,
     "augment": {"stain": 0.06, "light": 0.05},
 }
@@ -140,7 +141,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("what", choices=("train", "ship"))
     parser.add_argument("out", type=Path)
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--slides", type=int, default=84)
     parser.add_argument("--to", type=Path, default=Path("src/coverslip/models/phantoms/tissue"))
     given = parser.parse_args()

@@ -26,6 +26,9 @@ class TilStage:
     beyond the invasive edge do not count. A cell covers its nucleus and `rim_um` around it. Beside it the
     counts per mm² of stroma and of nests, with exact Poisson intervals (95 %, sampling alone).
 
+    A lymphocyte whose centre is in a nest but whose nucleus reaches into stroma counts as stromal: nests are
+    outlined to a few micrometres at best, and lymphocytes crowd along them from outside.
+
     Parameters
     ----------
     of
@@ -42,7 +45,7 @@ class TilStage:
     """
 
     name: ClassVar[str] = "til"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     of: str = "lymphocytes"
     regions: str = "tissue-types"
@@ -69,12 +72,13 @@ class TilStage:
 
         mpp = slide.require_mpp()
         cells, regions, *bed = (chosen(inputs, key).read() for key in self.reads())
+        shapes = {
+            name: _cut(regions.polygons[np.isin(regions.codes, _codes(regions, classes))], bed)
+            for name, classes in (("stroma", self.stroma), ("nests", self.nests))
+        }
         row: dict[str, float] = {}
-        for name, classes in (("stroma", self.stroma), ("nests", self.nests)):
-            codes = [regions.classes.index(c) for c in classes if c in regions.classes]
-            shapes = _cut(regions.polygons[np.isin(regions.codes, codes)], bed)
-            area = float(shapely.area(shapes).sum()) * mpp**2 / 1e6
-            inside = Regions(tuple(shapes)).points(cells.xy)
+        for name, inside in _owned(cells, shapes["stroma"], shapes["nests"]).items():
+            area = float(shapely.area(shapes[name]).sum()) * mpp**2 / 1e6
             row |= {f"{name}_mm2": area, f"{name}_lymphocytes": float(inside.sum())}
             dense = count_interval(int(inside.sum()), area) if area else None
             for end in ("value", "low", "high"):
@@ -88,6 +92,22 @@ class TilStage:
             [] if row["stroma_mm2"] else ["there is no tumour stroma, so there is no share of lymphocytes"]
         )
         return {"tables/til": Table({k: np.array([v]) for k, v in row.items()}), NOTES: notes}
+
+
+def _codes(regions: ObjectTable, classes: tuple[str, ...]) -> list[int]:
+    return [regions.classes.index(name) for name in classes if name in regions.classes]
+
+
+def _owned(cells: ObjectTable, stroma: NDArray[Any], nests: NDArray[Any]) -> dict[str, NDArray[np.bool_]]:
+    """Say which cells are of stroma and which of nests; those that reach out of a nest are of stroma."""
+    import shapely
+
+    within = {name: Regions(tuple(s)).points(cells.xy) for name, s in (("stroma", stroma), ("nests", nests))}
+    reaching = np.zeros(len(cells), bool)
+    if len(cells) and len(stroma):
+        reaching[shapely.STRtree(stroma).query(cells.polygons, predicate="intersects")[0]] = True
+    edge = within["nests"] & reaching
+    return {"stroma": within["stroma"] | edge, "nests": within["nests"] & ~edge}
 
 
 def _cut(shapes: NDArray[Any], bed: list[ObjectTable]) -> NDArray[Any]:
