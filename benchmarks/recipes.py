@@ -1,6 +1,6 @@
 """The built-in recipes on phantom slides, held against what the phantoms know; and what a gate saves.
 
-    python benchmarks/recipes.py truth [RECIPE …] [--seeds 5] [--first 50] [--people]
+    python benchmarks/recipes.py truth [RECIPE …] [--seeds 5] [--first 50] [--times 1] [--people]
     python benchmarks/recipes.py gate
 
 Each row says the slide's seed, what was measured, what was found, the truth, and whether it is within bounds;
@@ -14,7 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -263,10 +263,11 @@ RECIPES: dict[str, tuple[Any, dict[str, Any], Any]] = {
 """Per recipe the phantom of a seed, the parameters that differ, and the comparison."""
 
 
-def run(name: str, seed: int, folder: Path, *, people: bool = False) -> list[Row]:
-    """Run a recipe on one phantom in memory, and compare."""
+def run(name: str, seed: int, folder: Path, *, people: bool = False, times: int = 1) -> list[Row]:
+    """Run a recipe on one phantom in memory, whose sides are some times as long, and compare."""
     spec, settings, compare = RECIPES[name]
-    phantom = make(spec(seed), seed)
+    small = spec(seed)
+    phantom = make(replace(small, width=times * small.width, height=times * small.height), seed)
     chosen = {key: value for key, value in settings.items() if not (people and key == "nuclei.model")}
     recipe = Recipe.load(name).with_parameters(chosen)
     path = write_slide(phantom, folder / f"{name}-{seed}.svs")
@@ -276,14 +277,14 @@ def run(name: str, seed: int, folder: Path, *, people: bool = False) -> list[Row
     return list(compare(phantom, found))
 
 
-def truth(names: list[str], seeds: range, *, people: bool) -> bool:
+def truth(names: list[str], seeds: range, *, people: bool, times: int) -> bool:
     """Print a row per number and a summary; say whether all are within their bounds."""
     print("recipe | seed | number | found | truth | bound | within")
     rows: dict[tuple[str, str], list[Row]] = {}
     with TemporaryDirectory() as folder:
         for name in names or RECIPES:
             for seed in seeds:
-                for row in run(name, seed, Path(folder), people=people):
+                for row in run(name, seed, Path(folder), people=people, times=times):
                     rows.setdefault((name, row.what), []).append(row)
                     values = f"{row.found:.4g} | {row.truth:.4g} | {row.bound:.3g}"
                     said = "yes" if row.ok else "NO"
@@ -334,11 +335,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5, help="how many")
     parser.add_argument("--first", type=int, default=FIRST)
     parser.add_argument("--people", action="store_true")
+    parser.add_argument("--times", type=int, default=1, help="how many times as long the slides' sides are")
     given = parser.parse_args()
     if given.what == "gate":
         return 0 if gate() <= 0.2 else 1
     seeds = range(given.first, given.first + given.seeds)
-    return 0 if truth(given.recipes, seeds, people=given.people) else 1
+    return 0 if truth(given.recipes, seeds, people=given.people, times=given.times) else 1
 
 
 if __name__ == "__main__":
