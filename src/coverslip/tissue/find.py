@@ -271,6 +271,8 @@ def _refine(slide: Slide, coarse: Coarse, fine: Grid) -> NDArray[np.bool_]:
     def work(piece: Piece) -> None:
         x, y, width, height = piece.window
         unsure = enlarge(band, coarse.grid, fine, piece.window)
+        if not unsure.any():  # the band only brushes the window's edge
+            return
         rows, columns = _around(unsure)
         part = mask[y : y + height, x : x + width][rows, columns]
         np.copyto(part, _stained(piece, coarse, fine, (rows, columns)), where=unsure[rows, columns])
