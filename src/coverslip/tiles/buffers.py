@@ -3,16 +3,88 @@
 from __future__ import annotations
 
 import math
+import mmap
+import threading
 import weakref
+from collections import deque
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coverslip.slides.reader import pixel_buffer
+from coverslip.slides.reader import OFF_LANES, address
 
 LINE = 64
 """Bytes of a line of the cache."""
+
+KEPT = 320 * 2**20
+"""Bytes that are kept for later streams at most: what one at half overlap of a wide slide takes."""
+
+
+LEAST = 1 << 20
+"""Smaller memory is not worth keeping."""
+
+
+class _Store:
+    """Pages of the system's, which it may take back when it needs them while nobody uses them."""
+
+    __slots__ = ("_pages", "place", "size")
+
+    def __init__(self, size: int) -> None:
+        private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
+        self.size, self._pages = size, mmap.mmap(-1, size, **private)
+        self._advise("MADV_HUGEPAGE")
+        self.place = address(np.frombuffer(self._pages, np.uint8))
+
+    def let_go(self) -> bool:
+        """Leave the pages to the system; say whether it takes them only when it needs them."""
+        return self._advise("MADV_FREE")
+
+    def _advise(self, advice: str) -> bool:
+        try:
+            self._pages.madvise(getattr(mmap, advice))
+        except (AttributeError, OSError):  # not on this system
+            return False
+        return True
+
+
+class Kept:
+    """Memory that no stream uses at present. Threads share it without a lock: each step on the queue is one.
+
+    Examples
+    --------
+    >>> kept = Kept()
+    >>> store = kept.take(LEAST)
+    >>> kept.leave(store)
+    >>> kept.take(LEAST + 1) is store
+    False
+    """
+
+    def __init__(self) -> None:
+        self._stores: deque[_Store] = deque()
+
+    def take(self, size: int) -> _Store:
+        """Return memory of `size` bytes: some that was left, or fresh."""
+        with suppress(IndexError):
+            for _ in range(len(self._stores)):
+                store = self._stores.popleft()
+                if store.size == size:
+                    return store
+                self._stores.append(store)
+        return _Store(size)
+
+    def leave(self, store: _Store) -> None:
+        """Keep memory for later, and drop what was left longest ago above `KEPT`."""
+        if store.size < LEAST or not store.let_go():
+            return
+        self._stores.append(store)
+        with suppress(IndexError):
+            while sum(each.size for each in self._stores.copy()) > KEPT:
+                self._stores.popleft()
+
+
+_kept = Kept()
 
 
 class _Lease:
@@ -20,13 +92,12 @@ class _Lease:
 
     __slots__ = ("__array_interface__", "__weakref__")
 
-    def __init__(self, store: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
-        address = store.__array_interface__["data"]
+    def __init__(self, place: int, shape: tuple[int, ...]) -> None:
         self.__array_interface__: dict[str, Any] = {
             "version": 3,
             "typestr": "|u1",
             "shape": shape,
-            "data": address,
+            "data": (place, False),
         }
 
 
@@ -34,7 +105,7 @@ class Pool:
     """Arrays of one shape whose memory comes back by itself when nobody holds them any more.
 
     The receiver may keep an array as long as it likes; it is handed out again only after the array and
-    every view of it are gone.
+    every view of it are gone. What a closed pool has is kept for pools to come.
 
     Parameters
     ----------
@@ -56,32 +127,31 @@ class Pool:
 
     def __init__(self, shape: tuple[int, ...], *, most: int = 8, lines: bool = False) -> None:
         self._shape, self._most = shape, most
-        self._make = _on_a_line if lines else _for_decoding
-        self._free: list[NDArray[np.uint8]] = []
+        self._start = 0 if lines else OFF_LANES
+        self._free: deque[_Store] = deque()
+        self._closed = threading.Event()
 
     def take(self) -> NDArray[np.uint8]:
         """Return an array of the pool's shape with any content."""
         try:
             store = self._free.pop()
         except IndexError:
-            store = self._make(math.prod(self._shape))
-        lease = _Lease(store, self._shape)
-        end = weakref.finalize(lease, _back, self._free, store, self._most)
+            store = _kept.take(math.prod(self._shape) + self._start)
+        lease = _Lease(store.place + self._start, self._shape)
+        end = weakref.finalize(lease, self._back, store)
         end.atexit = False
         return np.asarray(lease)
 
+    def close(self) -> None:
+        """Keep memory for other pools from now on; arrays that are out stay as they are."""
+        self._closed.set()
+        with suppress(IndexError):
+            while True:
+                _kept.leave(self._free.pop())
 
-def _for_decoding(size: int) -> NDArray[np.uint8]:
-    return pixel_buffer(1, size, 1).ravel()
-
-
-def _on_a_line(size: int) -> NDArray[np.uint8]:
-    store = np.empty(size + LINE, np.uint8)
-    start = -store.ctypes.data % LINE
-    return store[start : start + size]
-
-
-def _back(free: list[NDArray[np.uint8]], store: NDArray[np.uint8], most: int) -> None:
-    """Put `store` back, unless enough are waiting."""
-    if len(free) < most:
-        free.append(store)
+    def _back(self, store: _Store) -> None:
+        """Put memory back, unless enough is waiting."""
+        if self._closed.is_set():
+            _kept.leave(store)
+        elif len(self._free) < self._most:
+            self._free.append(store)

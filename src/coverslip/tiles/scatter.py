@@ -131,10 +131,10 @@ class Dealer:
         self._local = threading.local()
         self._targets: dict[int, Target] = {}
         self._addresses = np.zeros(len(deal.last), np.int64)
-        self._many = len(deal.xy) >= MANY
+        self._past = _dealing_past() if len(deal.xy) >= MANY else None
         self._block, self._level = self._plan.slide.reader.block, self._plan.level.index
         self._alike = self._plan.block == (self._plan.tiles.spec.size, self._plan.tiles.spec.size)
-        self.past = self._plan.copied and self._many
+        self.past = self._plan.copied and self._past is not None
         """True when pixels are copied to the batch past the cache."""
 
     def last(self, batch: int) -> int:
@@ -206,19 +206,18 @@ class Dealer:
 
     def _deal_out(self, block: NDArray[np.uint8], pairs: tuple[int, int], corner: tuple[int, int]) -> None:
         """Copy a block to the tiles of its pairs."""
-        deal, batch_size = self._deal, self._plan.batch_size
-        if self._many:
-            from coverslip.tiles.kernels import deal_out
-
+        deal, batch_size, places = self._deal, self._plan.batch_size, self._deal.pairs.place[slice(*pairs)]
+        if self._past is not None:
             whole = block if block.strides[1:] == (3, 1) else block.copy()
-            source = address(whole), whole.strides[0], *whole.shape[:2]
+            own = getattr(self._local, "block", None) is block
+            at = self._local.at if own else address(whole)
             into = (self._addresses, batch_size, self._plan.tiles.spec.size)
-            deal_out(source, corner, deal.pairs.place[slice(*pairs)], deal.xy, *into)
+            self._past((at, whole.strides[0], *whole.shape[:2]), corner, places, deal.xy, *into)
             return
-        for place in deal.pairs.place[slice(*pairs)].tolist():
+        for place in places.tolist():
             batch, within = divmod(place, batch_size)
-            at = corner[0] - deal.xy.item(place, 0), corner[1] - deal.xy.item(place, 1)
-            cut(block, self._targets[batch].pixels[within : within + 1], at, 1)
+            offset = corner[0] - deal.xy.item(place, 0), corner[1] - deal.xy.item(place, 1)
+            cut(block, self._targets[batch].pixels[within : within + 1], offset, 1)
 
     def _give_up(self, pairs: tuple[int, int], error: str) -> None:
         for place in self._deal.pairs.place[slice(*pairs)].tolist():
@@ -230,4 +229,12 @@ class Dealer:
         found: NDArray[np.uint8] | None = getattr(self._local, "block", None)
         if found is None:
             found = self._local.block = pixel_buffer(self._plan.block.height, self._plan.block.width)
+            self._local.at = address(found)
         return found
+
+
+def _dealing_past() -> Callable[..., None]:
+    """Return the compiled copy past the cache; loading it takes a while."""
+    from coverslip.tiles.kernels import deal_out
+
+    return deal_out

@@ -183,6 +183,7 @@ def _batches(plan: Plan, maker: Maker, threads: int, *, depth: int) -> Iterator[
             del target
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+        buffers.close()
 
 
 def _finished(plan: Plan, target: Target) -> Batch:
