@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
+import struct
 from pathlib import Path
 
 import numpy as np
 import shapely
+import tifffile
+from PIL import ImageCms
 
 from coverslip.pipeline import Recipe, run_recipe
 from coverslip.slides import find_slides
@@ -52,7 +54,7 @@ def real_slide() -> Path | None:
 
 def make_run(folder: Path, slide: Path) -> Path:
     """Make a run that has something of every kind to show."""
-    second = Path(shutil.copy(slide, folder / "second.tif"))
+    second = profiled(slide, folder / "second.tif")
     slides = [str(path) for path in (slide, second, real_slide()) if path is not None]
     tiles = {"tiles": {"size": 256, "min_tissue": 0.0}}
     recipe = Recipe.from_dict({"stages": ["tissue", "quality", tiles]})
@@ -72,6 +74,20 @@ def make_run(folder: Path, slide: Path) -> Path:
     }, {"names": ["benign", "tumour"]})  # fmt: skip
     run.put(None, "predictions/diagnosis", target, provenance=made)
     return run.path
+
+
+def profiled(slide: Path, path: Path) -> Path:
+    """Write a slide anew, with a colour profile that takes red for blue."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    for number in range(struct.unpack_from(">I", profile, 128)[0]):
+        place = 132 + 12 * number
+        name = bytes(profile[place : place + 4])
+        profile[place : place + 4] = {b"rXYZ": b"bXYZ", b"bXYZ": b"rXYZ"}.get(name, name)
+    tifffile.imwrite(
+        path, tifffile.imread(slide), tile=(256, 256), compression="jpeg", photometric="rgb",
+        resolution=(20_000, 20_000), resolutionunit="CENTIMETER", iccprofile=bytes(profile),
+    )  # fmt: skip
+    return path
 
 
 def cells() -> ObjectTable:

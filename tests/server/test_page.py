@@ -117,6 +117,32 @@ def test_colours_are_adjusted_and_stains_shown_alone(page: object) -> None:
     page.wait_for_function("() => decodeURIComponent(location.hash).includes('\"brightness\":1,')")
 
 
+AT = """([x, y]) => {
+    const canvas = document.querySelector('.layer.below canvas');
+    const { view } = JSON.parse(decodeURIComponent(location.hash.slice(1)));
+    if (!canvas?.width || !view) return false;
+    const ratio = canvas.width / canvas.clientWidth;
+    const place = [[x, view.x, canvas.clientWidth], [y, view.y, canvas.clientHeight]];
+    const [left, top] = place.map(([at, middle, side]) => ((at - middle) / view.step + side / 2) * ratio);
+    const [r, g, b] = canvas.getContext('2d').getImageData(left, top, 1, 1).data;
+    return WANTED;
+}"""
+"""Whether a place of the slide meets a condition on r, g and b."""
+
+
+def test_the_colour_profile_of_the_scanner_is_applied(page: object) -> None:
+    page.get_by_role("button", name="second").first.click()
+    page.get_by_role("application", name="Slide second").wait_for()
+    place = [992, 672]
+    page.wait_for_function(AT.replace("WANTED", "r > 110 && b < 80"), arg=place)
+    page.get_by_label("Colour", exact=True).click()
+    profile = page.get_by_label("Colour profile of the scanner")
+    profile.check()
+    page.wait_for_function(AT.replace("WANTED", "b > 110 && r < 80"), arg=place)  # red and blue change places
+    profile.uncheck()
+    page.wait_for_function(AT.replace("WANTED", "r > 110 && b < 80"), arg=place)
+
+
 def test_lengths_and_areas_are_measured(page: object) -> None:
     page.keyboard.press("4")
     page.get_by_text("10.0x").wait_for()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 import shapely
@@ -18,6 +20,10 @@ from browsing import (
     wait_until_drawn,
 )
 from playwright.sync_api import expect
+
+from coverslip.annotations import Annotations
+
+DATA = os.environ.get("COVERSLIP_TEST_DATA", "")
 
 MPP = 0.5
 """Of the slide that is drawn on."""
@@ -110,6 +116,27 @@ def test_shapes_go_out_and_come_in_again(page: object, tmp_path: object) -> None
     both = shapes_of(page, 2)
     assert area_of(both[0]) == pytest.approx(area_of(both[1]))
     assert drawn["id"] in [one["id"] for one in both]
+
+
+@pytest.mark.skipif(not DATA, reason="COVERSLIP_TEST_DATA is not set")
+@pytest.mark.parametrize(
+    ("file", "count", "classes"),
+    [("wsidicom/asap/asap-polygon.xml", 1, ()), ("imagescope/TCGA-EJ-5518-01Z-00-DX1.xml", 4, ("CaP",))],
+    ids=["asap", "imagescope"],
+)
+def test_annotations_of_other_programs_come_in(
+    page: object, file: str, count: int, classes: tuple[str, ...]
+) -> None:
+    open_tab(page, "Annotate")
+    page.get_by_label("Import annotations").set_input_files(Path(DATA) / "annotations" / file)
+    taken = shapes_of(page, count)
+    wanted = Annotations.read(Path(DATA) / "annotations" / file)
+    assert {one["class_name"] for one in taken if one["class_name"]} == set(classes)
+    areas = sorted(shapely.from_geojson(json.dumps(one["geometry"])).area for one in taken)
+    assert areas == pytest.approx(sorted(one.geometry.area for one in wanted.shapes))
+    assert {one["author"] for one in taken} == {"You"}
+    for name in classes:
+        wait_until_drawn(page, name, sum(one["class_name"] == name for one in taken))
 
 
 def test_what_the_server_did_not_get_waits_for_it(page: object) -> None:
@@ -237,6 +264,7 @@ def test_what_models_say_is_hidden_until_the_own_finding_is_locked(page: object)
     assert page.evaluate(asked) == 403, "the server itself tells nothing"
     page.reload()
     page.wait_for_function(WHOLE)
+    open_tab(page, "Regions")
     page.get_by_text("hidden until your own finding is locked").wait_for()
     open_tab(page, "Opinion")
     page.get_by_role("textbox", name="Finding", exact=True).fill("benign")
