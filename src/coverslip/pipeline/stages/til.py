@@ -85,8 +85,8 @@ class TilStage:
                 key = f"{name}_per_mm2" + ("" if end == "value" else f"_{end}")
                 row[key] = float("nan") if dense is None else getattr(dense, end)
             if name == "stroma":
-                covered = shapely.union_all(shapely.buffer(cells.polygons[inside], self.rim_um / mpp))
-                covered = covered.area * mpp**2 / 1e6
+                covers = shapely.buffer(cells.polygons[inside], self.rim_um / mpp)
+                covered = _shared(covers, shapes["stroma"]) * mpp**2 / 1e6
                 row["stromal_til_percent"] = 100 * covered / area if area else float("nan")
         notes = (
             [] if row["stroma_mm2"] else ["there is no tumour stroma, so there is no share of lymphocytes"]
@@ -108,6 +108,16 @@ def _owned(cells: ObjectTable, stroma: NDArray[Any], nests: NDArray[Any]) -> dic
         reaching[shapely.STRtree(stroma).query(cells.polygons, predicate="intersects")[0]] = True
     edge = within["nests"] & reaching
     return {"stroma": within["stroma"] | edge, "nests": within["nests"] & ~edge}
+
+
+def _shared(covers: NDArray[Any], stroma: NDArray[Any]) -> float:
+    """Return the area of stroma under any of the covers, in square pixels."""
+    import shapely
+
+    if not len(covers) or not len(stroma):
+        return 0.0
+    one, other = shapely.STRtree(stroma).query(covers, predicate="intersects")
+    return float(shapely.union_all(shapely.intersection(covers[one], stroma[other])).area)
 
 
 def _cut(shapes: NDArray[Any], bed: list[ObjectTable]) -> NDArray[Any]:
