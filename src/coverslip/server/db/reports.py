@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from coverslip.core.errors import ConflictError, UnknownNameError, UsageError
@@ -119,17 +119,10 @@ class Reports:
             before = _current(connection, report_id, at)
             fresh = before.signed is not None
             version, edit = (before.version + 1, 1) if fresh else (before.version, before.edit + 1)
-            made = Report(
-                before.id,
-                before.case,
-                before.author,
-                before.created,
-                version,
-                edit,
-                content,
-                person.name,
-                now(),
-            )
+            made = replace(
+                before, version=version, edit=edit, content=content, saved_by=person.name, saved=now(),
+                signed_by=None, signed=None, digest=None,
+            )  # fmt: skip
             if fresh:
                 connection.execute(report_versions.insert().values(**_columns(made)))
             else:
@@ -197,17 +190,8 @@ def _version(connection: Any, report_id: str, version: int | None) -> Report:
         what = report_id if version is None else f"{report_id}, version {version}"
         raise UnknownNameError(f"there is no report {what}", mend="see /api/reports")
     names = (
-        "id",
-        "author",
-        "created",
-        "version",
-        "edit",
-        "saved_by",
-        "saved",
-        "signed_by",
-        "signed",
-        "digest",
-    )
+        "id", "author", "created", "version", "edit", "saved_by", "saved", "signed_by", "signed", "digest",
+    )  # fmt: skip
     return Report(
         case=row["subject"], content=json.loads(row["content"]), **{name: row[name] for name in names}
     )
