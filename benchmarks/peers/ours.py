@@ -1,4 +1,7 @@
-"""Coverslip at the peers' tasks, run as they are: one process a task."""
+"""Coverslip at the peers' tasks, run as they are: one process a task.
+
+What Coverslip imports at first use only is imported before, as the peers import theirs.
+"""
 
 from __future__ import annotations
 
@@ -24,6 +27,10 @@ def _tiles(slide, corners):
 
 def tissue(wanted):
     """Find tissue and lay the grid."""
+    import imagecodecs  # noqa: F401
+    import shapely  # noqa: F401
+    import tifffile  # noqa: F401
+
     from coverslip import open_slide
     from coverslip.tiles import GridSpec, lay
     from coverslip.tissue import find_tissue
@@ -37,6 +44,7 @@ def tissue(wanted):
 
 def read(wanted):
     """Stream the tiles at the corners given."""
+    import coverslip.tiles.kernels  # noqa: F401 - compiled
     from coverslip import open_slide
     from coverslip.tiles import stream
 
@@ -74,14 +82,18 @@ def embed(wanted):
 
 
 def stain(wanted):
-    """Macenko with the slide's matrix, fitted on a sample of the tiles within the time."""
+    """Macenko with the slide's matrix, fitted on a sample of the tiles within the time.
+
+    The compiled loop is loaded before, as the peers' imports are.
+    """
     from coverslip.stain import Normaliser, fit_macenko, load_target
 
-    tiles = np.load(wanted.coords)
+    tiles, target = np.load(wanted.coords), load_target("cmu-1")
+    Normaliser.to_target("macenko", target.fitted("macenko"), target).apply(tiles[0])
 
     def work():
         source = fit_macenko(tiles[::20, ::4, ::4].reshape(-1, 3))
-        change = Normaliser.to_target("macenko", source, load_target("cmu-1"))
+        change = Normaliser.to_target("macenko", source, target)
         return sum(1 for tile in tiles if change.apply(tile) is not None)
 
     return work, "tiles"
