@@ -28,14 +28,13 @@ TASK: dict[str, Any] = {
     "target": "label",
     "split": {"how": "folds", "folds": 5, "val": 0.0},
     "final": "committee",
-    "size": 224,
-    "augment": {"crop": 0.714},
-    "fit": {"epochs": 48},
 }
 CANDIDATES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "mixup": {"loss": {"mixup": 0.2}},
     "mixup, zoom": {"loss": {"mixup": 0.2}, "augment": {"zoom": 1.4, "rotate": 0.7}},
+    "without texture": {"network": {"texture": False}},
+    "crops": {"size": 224, "augment": {"crop": 0.714}, "fit": {"epochs": 48}},
     "160 px": {"size": 160},
     "160 px, mixup": {"size": 160, "loss": {"mixup": 0.2}},
 }
@@ -83,7 +82,8 @@ def choose(folder: Path, threads: int) -> None:
     split = {"how": "holdout", "test": 0.25, "val": 0.0}
     for name, changes in CANDIDATES.items():
         values = {**TASK, **changes, "split": split, "final": "first"}
-        task: Any = task_of({**values, "fit": {"threads": threads}}, folder=folder)
+        fit = {**changes.get("fit", {}), "threads": threads}
+        task: Any = task_of({**values, "fit": fit}, folder=folder)
         start = time.perf_counter()
         made = task.train(folder / "choose" / name.replace(" ", "").replace(",", "-"))
         print(
