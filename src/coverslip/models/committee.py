@@ -44,10 +44,17 @@ class Committee(nn.Module):
         return torch.cat([pooled(member, x) for member in self.members], dim=1)
 
 
-def mean_of(scores: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return the logarithm of the mean of the probabilities that scores (n, k) stand for."""
-    said = [each.float().log_softmax(dim=1) for each in scores]
-    return torch.stack(said).logsumexp(dim=0) - math.log(len(said))
+def mean_of(scores: Sequence[torch.Tensor], shares: Sequence[float] | None = None) -> torch.Tensor:
+    """Return the logarithm of the mean of the probabilities that scores (n, k) stand for.
+
+    Parameters
+    ----------
+    shares
+        How much each counts, summing to 1; None for all alike.
+    """
+    counts = [1 / len(scores)] * len(scores) if shares is None else shares
+    said = [x.float().log_softmax(dim=1) + math.log(n) for x, n in zip(scores, counts, strict=True)]
+    return torch.stack(said).logsumexp(dim=0)
 
 
 def pooled(network: nn.Module, x: torch.Tensor) -> torch.Tensor:

@@ -28,6 +28,13 @@ PATTERNS = 10
 """Of eight neighbours: 0 to 8 set in one run, and all else."""
 
 PER_SCALE = PATTERNS + 2 * (2 + 2 * len(APART))
+SHARE = 0.25
+"""How much texture counts beside a network.
+
+Chosen out of fold on the training sources of LC25000's lung tiles: 0.959 are right without, 0.960
+with a share of 0.2 or 0.35, 0.951 with a half.
+"""
+
 WIDTH = COLOURS**3 + 5 * BINS + len(SCALES) * PER_SCALE
 """How many numbers describe a picture."""
 
@@ -87,7 +94,7 @@ class Texture(nn.Module):
 
 
 class WithTexture(nn.Module):
-    """A network and a `Texture` that judge together: logarithms of the mean of their probabilities."""
+    """A network and a `Texture` that judge together: mean probabilities, `SHARE` of them the texture's."""
 
     def __init__(self, network: nn.Module, texture: Texture) -> None:
         super().__init__()
@@ -100,7 +107,7 @@ class WithTexture(nn.Module):
     def forward(self, x: torch.Tensor, described: torch.Tensor | None = None) -> torch.Tensor:
         """Return scores (n, k)."""
         seen = self.describe(x) if described is None else described
-        return mean_of([self.network(x), self.texture.judge(seen)])
+        return mean_of([self.network(x), self.texture.judge(seen)], (1 - SHARE, SHARE))
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Return what the network's head sees, (n, d)."""
