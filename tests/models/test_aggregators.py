@@ -315,6 +315,15 @@ def test_many_tiles_in_turns_give_the_same_as_at_once(name: str, monkeypatch: py
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("heads", [1, 3, 4])
+def test_few_heads_at_a_time_attend_as_all_at_once(heads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    attend, rows = NystromAttention(12, heads=heads, landmarks=4, kernel=3), torch.rand(2, 20, 12)
+    at_once = attend(rows)
+    monkeypatch.setattr("coverslip.models.aggregators.nystrom.ROWS_AT_ONCE", 7)
+    torch.testing.assert_close(attend(rows), at_once)
+
+
 def test_turns_draw_the_same_dropout_on_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("coverslip.models.aggregators.base.ROWS_AT_ONCE", 4)
     weight = torch.ones(1, requires_grad=True)

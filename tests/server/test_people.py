@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from anyone import AnyoneDoor
 from fastapi.testclient import TestClient
 
 from coverslip.annotations import Annotations
 from coverslip.server import Library
-from coverslip.server.access import Door, Person
 from coverslip.server.app import Site, make_app
 from coverslip.server.db import Database
 from coverslip.store import Prediction, Provenance, RunFolder
@@ -20,15 +19,6 @@ from coverslip.store import Prediction, Provenance, RunFolder
 SLIDE = "/api/slides/a%20slide"
 SQUARE = {"type": "Polygon", "coordinates": [[[10, 10], [210, 10], [210, 110], [10, 110], [10, 10]]]}
 SHAPE = {"id": "s1", "kind": "polygon", "class_name": "tumour", "geometry": SQUARE}
-
-
-class AnyoneDoor(Door):
-    """Lets in whoever says a name and a role."""
-
-    def admit(self, scope: Any) -> Person | None:
-        headers = dict(scope["headers"])
-        name = headers.get(b"x-name", b"Ada").decode()
-        return Person(name, name, headers.get(b"x-role", b"annotator").decode())
 
 
 @pytest.fixture

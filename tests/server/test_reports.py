@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from anyone import AnyoneDoor
 from fastapi.testclient import TestClient
 from PIL import Image
 from sqlalchemy import text
@@ -17,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from coverslip.core import Box
 from coverslip.core.errors import ConflictError, UsageError
 from coverslip.server import Library
-from coverslip.server.access import Door, Person
+from coverslip.server.access import Person
 from coverslip.server.app import Site, make_app
 from coverslip.server.db import Database, Record, Reports
 from coverslip.server.drafts import edited, picture_of
@@ -29,16 +30,6 @@ from coverslip.tiles import GridSpec, lay
 ADA, BOB = Person("1", "Ada", "annotator"), Person("2", "Bob", "annotator")
 SLIDES = ("a slide", "second")
 SQUARE = {"type": "Polygon", "coordinates": [[[100, 100], [500, 100], [500, 400], [100, 400], [100, 100]]]}
-
-
-class AnyoneDoor(Door):
-    """Lets in whoever says a name, a role and what they see."""
-
-    def admit(self, scope: Any) -> Person | None:
-        headers = {name: value.decode() for name, value in scope["headers"]}
-        seen = tuple(headers.get(b"x-slides", "*").split(","))
-        name = headers.get(b"x-name", "Ada")
-        return Person(name, name, headers.get(b"x-role", "annotator"), seen)
 
 
 @pytest.fixture

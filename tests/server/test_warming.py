@@ -40,14 +40,27 @@ def test_the_first_slide_and_its_objects_are_at_hand(
     assert opened == [], "it was indexed before"
 
 
-def test_a_slide_that_has_gone_stops_nothing(tmp_path: Path, slide_path: Path, database: Database) -> None:
+def test_a_slide_that_has_gone_stops_nothing(
+    tmp_path: Path, slide_path: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warming, "LATER_S", 0.0)
     gone = Path(shutil.copy(slide_path, tmp_path / "gone.tif"))
     app = make_app(Site(Library.of([str(gone)]), database, TokenDoor("x"), hosts=None))
     gone.unlink()
-    warming.start(app.service, app.overlays)
-    (thread,) = [one for one in threading.enumerate() if one.name == "warm"]
-    assert thread.daemon, "the server ends without it"
+    warming.warm(app.service, app.overlays)
     assert app.service.cache.held == 0
+
+
+def test_the_server_ends_without_waiting_for_it(
+    library: Library, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app, may_end, daemons = make_app(Site(library, database, TokenDoor("x"))), threading.Event(), []
+    monkeypatch.setattr(
+        warming, "warm", lambda *_: daemons.append(threading.current_thread().daemon) or may_end.set()
+    )
+    warming.start(app.service, app.overlays)
+    assert may_end.wait(10)
+    assert daemons == [True]
 
 
 def test_a_rehearsal_reaches_the_framework(

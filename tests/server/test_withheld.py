@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from anyone import AnyoneDoor
 from fastapi.testclient import TestClient
 
 from coverslip.server import Library
-from coverslip.server.access import Door, Person
 from coverslip.server.app import Site, make_app
 from coverslip.server.db import Database
 from coverslip.server.roles import ROLES, SILENT, TELLING, TELLING_IN_PART
@@ -39,15 +39,6 @@ ASKED = {
     "/grid": "/grid?name=kind",
 }
 """How each address is asked with success."""
-
-
-class AnyoneDoor(Door):
-    """Lets in whoever says a name and a role."""
-
-    def admit(self, scope: Any) -> Person | None:
-        headers = dict(scope["headers"])
-        name = headers.get(b"x-name", b"Ada").decode()
-        return Person(name, name, headers.get(b"x-role", b"annotator").decode())
 
 
 @pytest.fixture

@@ -56,16 +56,13 @@ class AugmentSpec:
     crop: float = 1.0
 
     def __post_init__(self) -> None:
-        ranges = {"rotate": 1, "shift": 0.5, "hed": 1, "light": 1, "hue": 0.5, "blur": 1, "erase": 1}
+        most = {"rotate": 1, "shift": 0.5, "hed": 1, "light": 1, "hue": 0.5, "blur": 1, "erase": 1}
+        ranges = {name: (0, high) for name, high in most.items()} | {"crop": (0.2, 1), "zoom": (1, 4)}
         wrong = [
-            f"{k} {getattr(self, k)}: expected 0 to {v}"
-            for k, v in ranges.items()
-            if not 0 <= getattr(self, k) <= v
+            f"{name} {getattr(self, name)}: expected {low} to {high}"
+            for name, (low, high) in ranges.items()
+            if not low <= getattr(self, name) <= high
         ]
-        if not 0.2 <= self.crop <= 1:
-            wrong.append(f"crop {self.crop}: expected 0.2 to 1")
-        if not 1 <= self.zoom <= 4:
-            wrong.append(f"zoom {self.zoom}: expected 1 to 4")
         if wrong:
             raise UsageError(f"augmentation cannot be done so: {'; '.join(wrong)}", mend="mend these")
 
@@ -88,7 +85,7 @@ def augmented(rgb: RGB, spec: AugmentSpec, rng: np.random.Generator) -> RGB:
     if rng.random() < spec.rotate:
         out = _moved(out, spec, rng)
     if spec.crop < 1:
-        out = _cut(out, max(1, round(spec.crop * len(out))), rng)
+        out = _cut(out, round(spec.crop * len(out)), rng)
     if spec.hed:
         from coverslip.stain.augment import augment_hed
 

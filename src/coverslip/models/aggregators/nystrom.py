@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from coverslip.models.aggregators.base import ROWS_AT_ONCE
 
 HEADS_AT_ONCE = 2
+"""Of many rows in training."""
 
 
 class NystromAttention(nn.Module):
@@ -59,7 +60,7 @@ class NystromAttention(nn.Module):
             joined: Tensor = self.out(self._mixed(rows, 0, self.heads))
             return joined
         parts = [
-            checkpoint(self._mixed, rows, first, first + HEADS_AT_ONCE, use_reentrant=False)
+            checkpoint(self._mixed, rows, first, min(first + HEADS_AT_ONCE, self.heads), use_reentrant=False)
             for first in range(0, self.heads, HEADS_AT_ONCE)
         ]
         few_at_a_time: Tensor = self.out(torch.cat(parts, dim=-1))
