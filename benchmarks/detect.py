@@ -5,6 +5,7 @@
 
 `nuclei`: the corrected DSB 2018 pictures with their split; AP = TP / (TP + FP + FN) of masks, pooled and by
 modality, as the nuclei network is judged. `blood`: BCCD smears; every fifth is held back; mean AP of boxes.
+A red cell is 7.5 µm across, about a hundred pixels; smears are seen more than twice as coarse.
 
 Each writes its cohort, task and run into OUT, and prints the figures as JSON; a second call goes on where the
 first was stopped.
@@ -23,6 +24,9 @@ from typing import Any
 import cv2
 import numpy as np
 import yaml
+
+BLOOD_MPP = 0.075
+"""Microns per pixel of the smears."""
 
 
 def nuclei(folder: Path, data: Path, epochs: int) -> dict[str, Any]:
@@ -93,7 +97,7 @@ def blood(folder: Path, data: Path, epochs: int) -> dict[str, Any]:
     names = sorted(path.stem for path in (folder / "Annotations").glob("*.xml"))
     parts = ["test" if i % 5 == 0 else "val" if i % 10 == 1 else "train" for i in range(len(names))]
     rows = [
-        (name, f"JPEGImages/{name}.jpg", f"Annotations/{name}.xml", part)
+        (name, f"JPEGImages/{name}.jpg", f"Annotations/{name}.xml", part, BLOOD_MPP)
         for name, part in zip(names, parts, strict=True)
     ]
     task = {
@@ -101,19 +105,21 @@ def blood(folder: Path, data: Path, epochs: int) -> dict[str, Any]:
         "classes": ["WBC", "RBC", "Platelets"],
         "masks": False,
         "repair": True,
+        "mpp": 0.18,
         "name": "blood",
-        "network": {"at_most": 100},
-        "augment": {"side": 320},
-        "fit": {"epochs": epochs, "threads": 1},
+        "network": {"at_most": 100, "finest": 4},
+        "augment": {"side": 192},
+        "repeat": 2,
+        "fit": {"epochs": epochs, "batch_size": 6, "lr": 0.0015, "threads": 1},
     }
-    _cohort(folder, rows, ("slide", "path", "annotations", "split"), task)
+    _cohort(folder, rows, ("slide", "path", "annotations", "split", "mpp"), task)
     since = time.process_time()
     load_task(folder / "task.yaml").train(folder / "run", listen=_told)
     record: dict[str, Any] = json.loads((folder / "run" / "evaluation" / "blood.json").read_text())
     return {**record, "cpu_seconds": time.process_time() - since}
 
 
-def _cohort(folder: Path, rows: list[tuple[str, ...]], head: tuple[str, ...], task: dict[str, Any]) -> None:
+def _cohort(folder: Path, rows: list[tuple[Any, ...]], head: tuple[str, ...], task: dict[str, Any]) -> None:
     with (folder / "pictures.csv").open("w", newline="") as file:
         csv.writer(file).writerows([head, *rows])
     (folder / "task.yaml").write_text(yaml.safe_dump({**task, "cohort": "pictures.csv"}, sort_keys=False))

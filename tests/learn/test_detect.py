@@ -233,10 +233,13 @@ def _nearest(boxes: np.ndarray[Any, Any], true: np.ndarray[Any, Any]) -> np.ndar
 
 
 def test_boxes_are_fitted_to_the_objects(tmp_path: Path) -> None:
-    small = Network().fitted(np.linspace(9, 40, 50))
+    small = Network().fitted([np.linspace(9, 40, 50)])
     assert (small.finest, small.anchor) == (2, 12)
-    large = Network(anchor=24).fitted(np.linspace(30, 300, 50))
+    large = Network(anchor=24).fitted([np.linspace(30, 300, 50)])
     assert (large.finest, large.anchor, large.levels) == (4, 24, 5)
+    common, rare = np.full(1000, 60.0), np.linspace(17, 19, 10)
+    both = Network().fitted([common, rare])
+    assert (both.anchor, both.levels) == (17, 3), "the rare class has boxes, too"
     with pytest.raises(UsageError, match="mpp says the scale of slides"):
         DetectTask(cohort=tmp_path / "a.csv", classes=("a",), mpp=0.5, object_px=20)
     with pytest.raises(UsageError, match="object_px 2"):

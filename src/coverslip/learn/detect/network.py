@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 SMALL, LARGE = 10, 95
-"""Percentiles of the objects' sides that the smallest and largest boxes tried are to match."""
+"""Percentiles of a class's sides that the smallest and largest boxes tried are to match."""
 
 FINE_BELOW = 16
 """Objects smaller than so many pixels want a pyramid that begins at stride 2, others at stride 4."""
@@ -38,16 +39,23 @@ class Network:
     at_most: int = 500
     pretrained: bool = False
 
-    def fitted(self, sides: NDArray[np.float64]) -> Network:
-        """Return the network with boxes for objects of these sides, (n,) in pixels that it sees.
+    def fitted(self, sides: Sequence[NDArray[np.float64]]) -> Network:
+        """Return the network with boxes for objects of these sides.
+
+        Parameters
+        ----------
+        sides
+            Of each class (n,), in pixels that the network sees: a rare class of small objects gets its boxes
+            as a common one of large ones does.
 
         Examples
         --------
-        >>> found = Network().fitted(np.array([14.0, 20.0, 24.0, 31.0]))
+        >>> found = Network().fitted([np.array([14.0, 20.0, 24.0, 31.0])])
         >>> found.finest, found.levels, found.anchor
         (4, 3, 16)
         """
-        small, large = np.percentile(sides, (SMALL, LARGE)) if len(sides) else (16.0, 64.0)
+        bounds = [np.percentile(each, (SMALL, LARGE)) for each in sides if len(each)] or [(16.0, 64.0)]
+        small, large = min(low for low, _ in bounds), max(high for _, high in bounds)
         anchor = self.anchor or max(4, round(float(small)))
         finest = self.finest or (2 if anchor < FINE_BELOW else 4)
         # stride 16 at least, however alike the objects are

@@ -82,6 +82,13 @@ class Drawn:
         return np.sqrt(np.asarray(spans, np.float64)) / self.downsample
 
     @property
+    def kinds(self) -> NDArray[np.str_]:
+        """Classes of the objects in the order of `sides`, (n,); of an instance mask, which knows none, ""."""
+        if self.labels is not None:
+            return np.full(len(self.sides), "")
+        return np.array([str(shape.class_name) for shape in self.shapes], str)
+
+    @property
     def count(self) -> int:
         """Number of objects."""
         return len(self.shapes) if self.labels is None else len(np.unique(self.labels)) - 1

@@ -109,10 +109,13 @@ class DetectTask:
             **{name: getattr(n, name) for name in names},
         )
 
-    def _sides(self, drawn: Sequence[Drawn]) -> NDArray[np.float64]:
+    def _sides(self, drawn: Sequence[Drawn]) -> list[NDArray[np.float64]]:
+        """Return the sides of the objects of each class that there is, in pixels that the network sees."""
         scales = [1.0 if self.object_px is None else scale_to(self.object_px, d.sides) for d in drawn]
         sides = [each.sides * scale for each, scale in zip(drawn, scales, strict=True)]
-        return np.concatenate([np.empty(0), *sides])
+        together = np.concatenate([np.empty(0), *sides])
+        kinds = np.concatenate([np.empty(0, str), *(each.kinds for each in drawn)])
+        return [together[kinds == kind] for kind in np.unique(kinds)]
 
     def plan(self) -> Plan:
         """Read the cohort, all objects and the splits; train nothing.
