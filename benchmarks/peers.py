@@ -3,7 +3,8 @@
     python benchmarks/peers.py read --peer tiatoolbox=ENV/bin/python --slide BIG.svs --coords GRID.npy
 
 Each round runs ours and every peer once, so that a machine whose speed drifts drifts for all. What is timed
-is stated in the scripts of ``benchmarks/peers/``; imports and opening are not. ``--json`` prints the rows.
+is stated in the scripts of ``benchmarks/peers/``; imports and opening are not. ``--mpp`` resamples (0.5 by
+default). ``--json`` prints the rows.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 TILE = 256
-MPP = 0.5
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -31,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--architecture", default="resnet18")
     parser.add_argument("--backend", default="torch:f32")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--mpp", type=float, default=0.5, help="of the tiles")
     return parser.parse_args()
 
 

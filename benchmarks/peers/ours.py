@@ -11,17 +11,18 @@ from pathlib import Path
 sys.path.append(str(Path(__file__).parent))
 
 import numpy as np
-from common import MPP, TILE, run
+from common import TILE, run
 
 
-def _tiles(slide, corners):
+def _tiles(slide, wanted):
     from coverslip.tiles import GridSpec, Tiles
 
-    count, step = len(corners), TILE * MPP / slide.require_mpp()
-    place = np.floor_divide(corners, step).astype(np.int32)
+    corners = np.load(wanted.coords)
+    count, downsample = len(corners), wanted.mpp / slide.require_mpp()
+    place = np.floor_divide(corners, TILE * downsample).astype(np.int32)
     return Tiles(
-        xy=corners.astype(np.int32), spec=GridSpec(mpp=MPP, size=TILE), mpp=MPP, downsample=MPP / slide.mpp,
-        tissue=np.ones(count, np.float32), columns=place[:, 0], rows=place[:, 1],
+        xy=corners.astype(np.int32), spec=GridSpec(mpp=wanted.mpp, size=TILE), mpp=wanted.mpp,
+        downsample=downsample, tissue=np.ones(count, np.float32), columns=place[:, 0], rows=place[:, 1],
     )  # fmt: skip
 
 
@@ -37,7 +38,7 @@ def tissue(wanted):
 
     def work():
         with open_slide(wanted.slide) as slide:
-            return len(lay(slide, GridSpec(mpp=MPP, size=TILE), find_tissue(slide)))
+            return len(lay(slide, GridSpec(mpp=wanted.mpp, size=TILE), find_tissue(slide)))
 
     return work, "tiles"
 
@@ -49,7 +50,7 @@ def read(wanted):
     from coverslip.tiles import stream
 
     slide = open_slide(wanted.slide)
-    tiles = _tiles(slide, np.load(wanted.coords))
+    tiles = _tiles(slide, wanted)
     return lambda: sum(len(batch.pixels) for batch in stream(slide, tiles, threads=wanted.workers)), "tiles"
 
 
@@ -72,7 +73,7 @@ def embed(wanted):
 
     def work():
         with open_slide(wanted.slide) as slide:
-            tiles = lay(slide, GridSpec(mpp=MPP, size=runtime.size), find_tissue(slide))
+            tiles = lay(slide, GridSpec(mpp=wanted.mpp, size=runtime.size), find_tissue(slide))
             batches = encoded(encoder, stream(slide, tiles, batch_size=runtime.batch, threads=1))
             features = np.concatenate([values for _, values in batches])
         np.savez(wanted.out, features=features, coords=tiles.xy)
@@ -108,7 +109,7 @@ def stitch(wanted):
 
     def work():
         with open_slide(wanted.slide) as slide:
-            tiles = lay(slide, GridSpec(mpp=MPP, size=512, stride=384, edge="pad"), find_tissue(slide))
+            tiles = lay(slide, GridSpec(mpp=wanted.mpp, size=512, stride=384, edge="pad"), find_tissue(slide))
             with Canvas(wanted.out / "map.ome.zarr", slide, tiles, MapSpec(("a", "b", "c", "d"))) as canvas:
                 for batch in stream(slide, tiles, batch_size=8):
                     pixels = batch.pixels.astype(np.float32).transpose(0, 3, 1, 2) / 255

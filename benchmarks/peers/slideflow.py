@@ -14,13 +14,13 @@ os.environ.setdefault("SF_SLIDE_BACKEND", "libvips")
 os.environ.setdefault("SF_BACKEND", "torch")
 
 import numpy as np  # noqa: E402
-from common import MPP, TILE, run  # noqa: E402
+from common import TILE, run  # noqa: E402
 
 
 def _slide(wanted):
     import slideflow
 
-    return slideflow.WSI(str(wanted.slide), tile_px=TILE, tile_um=int(TILE * MPP), verbose=False)
+    return slideflow.WSI(str(wanted.slide), tile_px=TILE, tile_um=int(TILE * wanted.mpp), verbose=False)
 
 
 def tissue(wanted):

@@ -12,7 +12,7 @@ sys.path = [
 sys.path.append(str(Path(__file__).parent))
 
 import numpy as np  # noqa: E402
-from common import MEAN, MPP, STD, TILE, network, run  # noqa: E402
+from common import MEAN, STD, TILE, network, run  # noqa: E402
 
 
 def read(wanted):
@@ -31,7 +31,7 @@ def read(wanted):
         def __getitem__(self, i):
             self.reader = self.reader or WSIReader.open(wanted.slide)
             return self.reader.read_rect(
-                tuple(map(int, corners[i])), (TILE, TILE), resolution=MPP, units="mpp"
+                tuple(map(int, corners[i])), (TILE, TILE), resolution=wanted.mpp, units="mpp"
             )
 
     loader = torch.utils.data.DataLoader(Tiles(), batch_size=64, num_workers=wanted.workers)
@@ -48,7 +48,7 @@ def tissue(wanted):
         mask = reader.tissue_mask(method="otsu")
         extractor = get_patch_extractor(
             "slidingwindow", input_img=reader, input_mask=mask, patch_size=(TILE, TILE), stride=(TILE, TILE),
-            resolution=MPP, units="mpp", min_mask_ratio=0.5, within_bound=True,
+            resolution=wanted.mpp, units="mpp", min_mask_ratio=0.5, within_bound=True,
         )  # fmt: skip
         return len(extractor)
 
@@ -80,7 +80,7 @@ def embed(wanted):
                 return [model(pixels).cpu().numpy()]
 
     where = IOPatchPredictorConfig(
-        input_resolutions=[{"units": "mpp", "resolution": MPP}],
+        input_resolutions=[{"units": "mpp", "resolution": wanted.mpp}],
         patch_input_shape=[224, 224],
         stride_shape=[224, 224],
     )
@@ -135,7 +135,7 @@ def stitch(wanted):
         def postproc(image):
             return np.argmax(image, -1).astype(np.uint8)
 
-    at = [{"units": "mpp", "resolution": MPP}]
+    at = [{"units": "mpp", "resolution": wanted.mpp}]
     where = IOSegmentorConfig(
         input_resolutions=at, output_resolutions=at, save_resolution=at[0], patch_input_shape=[512, 512],
         patch_output_shape=[512, 512], stride_shape=[384, 384],

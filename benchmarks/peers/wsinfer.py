@@ -12,13 +12,15 @@ sys.path = [
 sys.path.append(str(Path(__file__).parent))
 
 import numpy as np  # noqa: E402
-from common import MEAN, MPP, STD, TILE, network, run  # noqa: E402
+from common import MEAN, STD, TILE, network, run  # noqa: E402
 
 
 def _coordinates(wanted) -> Path:
     from wsinfer.patchlib import segment_and_patch_one_slide
 
-    segment_and_patch_one_slide(str(wanted.slide), wanted.out, patch_size_px=TILE, patch_spacing_um_px=MPP)
+    segment_and_patch_one_slide(
+        str(wanted.slide), wanted.out, patch_size_px=TILE, patch_spacing_um_px=wanted.mpp
+    )
     return wanted.out / "patches" / f"{wanted.slide.stem}.h5"
 
 
