@@ -11,10 +11,16 @@ from pathlib import Path
 PARTIAL = ".partial"
 """Ending of a file that is being written; never mistaken for a result."""
 
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)  # it can only be read by setting it
+
 
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, else remove it.
+
+    The file gets the permissions of any other new file, also where a library (safetensors) writes it for its
+    owner alone: the rest of a group is to read what one of them made.
 
     Examples
     --------
@@ -30,6 +36,7 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{PARTIAL}{target.suffix}")
     try:
         yield partial
+        partial.chmod(0o666 & ~_UMASK)
         _sync(partial)
         partial.replace(target)
     finally:

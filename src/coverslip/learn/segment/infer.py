@@ -114,8 +114,8 @@ def check_grid(spec: GridSpec, margin: int, multiple: int) -> None:
 def suggested_grid(mpp: float, multiple: int, *, size: int = 768) -> GridSpec:
     """Return the grid that fits a network: tiles of about `size` pixels that overlap by an eighth.
 
-    Tiles are read with a margin of up to 256 pixels, so smaller ones, or more overlap, would judge many pixels
-    several times: tiles of 512 that overlap by a quarter take twice as long.
+    Tiles are read with a margin of up to 256 pixels, so smaller ones, or more overlap, would judge many
+    pixels several times: tiles of 512 that overlap by a quarter take twice as long.
 
     Examples
     --------
