@@ -1,7 +1,7 @@
 """Train Mask R-CNN on nuclei and its detector on blood cells, and measure both on pictures they never saw.
 
-    python benchmarks/detect.py nuclei OUT --data DIR [--epochs 60]
-    python benchmarks/detect.py blood OUT --data DIR [--epochs 40]
+    python benchmarks/detect.py nuclei OUT --data DIR [--epochs 9]
+    python benchmarks/detect.py blood OUT --data DIR [--epochs 8]
 
 `nuclei`: the corrected DSB 2018 pictures with their split; AP = TP / (TP + FP + FN) of masks, pooled and by
 modality, as the nuclei network is judged. `blood`: BCCD smears; every fifth is held back; mean AP of boxes.
@@ -130,7 +130,7 @@ def _told(told: Any) -> None:
     print(time.strftime("%T"), told.what, told.done, told.total, values, flush=True)
 
 
-WORK = {"nuclei": (nuclei, 60), "blood": (blood, 40)}
+WORK = {"nuclei": (nuclei, 9), "blood": (blood, 8)}
 
 
 def main() -> None:

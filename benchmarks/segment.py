@@ -1,7 +1,7 @@
 """Train segmenters on slides with known truth, and measure them on what they never saw.
 
     python benchmarks/segment.py phantoms OUT [--epochs 24]
-    python benchmarks/segment.py lung OUT --data DIR [--epochs 16]
+    python benchmarks/segment.py lung OUT --data DIR [--epochs 14]
     python benchmarks/segment.py stitched OUT
 
 `phantoms`: nests of tumour and glands on phantom slides; their shapes are known, so they are written as
@@ -302,7 +302,7 @@ def _told(told: Any) -> None:
 
 WORK = {
     "phantoms": (phantoms, 24),
-    "lung": (lung, 16),
+    "lung": (lung, 14),
     "stitched": (stitched, 4096),
 }
 """Name → what is done, and how many epochs it takes (of `stitched`: pixels of the picture's side)."""
