@@ -47,14 +47,22 @@ def pictures(data: Path, part: str):
 
 def train(options: argparse.Namespace) -> None:
     """Train, or go on training, in a folder."""
+    from coverslip.learn.nuclei.ship import mean_weights
     from coverslip.learn.nuclei.train import Schedule
     from coverslip.learn.nuclei.train import train as fit
     from coverslip.models.folder import ModelFolder
 
-    names = ("steps", "count", "seed", "rate", "decay")
+    names = ("steps", "count", "seed", "rate", "decay", "shares")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    weights = None if options.start is None else ModelFolder.load(options.start).state()
+    weights = None
+    if options.start is not None:
+        earlier = (Path(options.start) / "checkpoint.pt").is_file()
+        weights = mean_weights(options.start)[0] if earlier else ModelFolder.load(options.start).state()
     chosen = [one.picture for one in pictures(options.data, "train")]
+    if options.also is not None:
+        from nuclei_taught import taught
+
+        chosen += taught(options.also)
     fit(chosen, Schedule(**given), options.out, weights=weights)
 
 
@@ -67,40 +75,38 @@ def both(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> float:
 
 def ship(options: argparse.Namespace) -> None:
     """Choose the reading on the calibration part, judge on val, write the model folder."""
-    from coverslip.learn.nuclei.calibrate import calibrate, look
-    from coverslip.learn.nuclei.ship import detector_of, mean_weights
+    from coverslip.learn.nuclei.calibrate import settled
+    from coverslip.learn.nuclei.ship import detector_of, halved, mean_weights
     from coverslip.learn.nuclei.ship import ship as write
     from coverslip.models.nuclei.reading import Reading
 
     weights, steps = mean_weights(options.out)
-    weights = {k: v.half().float() if v.is_floating_point() else v for k, v in weights.items()}
-    start = Reading()
+    weights = halved(weights)
     kept = [one.picture for one in pictures(options.data, "calibration")]
-    reading, worth = calibrate(look(detector_of(weights, start, views=1), kept), start, both)
+    reading, worth = settled(detector_of(weights, Reading(**options.begin)), kept, both)
     print(json.dumps({"steps": steps, "merit": worth, "reading": asdict(reading)}))
-    scores = scored(detector_of(weights, reading, views=1), options.data, "val")
-    facts = {"trained_on": about(options.data, steps), "metrics": {"val": scores}}
+    scores = scored(detector_of(weights, reading), options.data, "val")
+    facts = {"trained_on": about(options, steps), "metrics": {"val": scores}}
     target = write(options.to or SHIPPED, weights, reading, facts)
     print(
         json.dumps({"weights": target.digest, "bytes": sum(f.stat().st_size for f in target.path.iterdir())})
     )
 
 
-def about(data: Path, steps: int) -> dict[str, object]:
+def about(options: argparse.Namespace, steps: int) -> dict[str, object]:
     """Return what the card says of the training."""
     from coverslip.models.network import file_digest
 
-    schedule = "see coverslip.learn.nuclei.train.Schedule"
     return {
-        "name": "281 of the pictures of the 2018 Data Science Bowl (BBBC038), corrected; train split",
+        "name": "281 of the pictures of the 2018 Data Science Bowl (BBBC038), corrected; train split; "
+        "besides what `command` names",
         "licence": "CC0-1.0",
-        "pictures": len(pictures(data, "train")),
-        "calibration": len(pictures(data, "calibration")),
-        "digest": file_digest(str(data / f"{NAME}.zip")),
-        "seed": 0,
+        "pictures": len(pictures(options.data, "train")),
+        "calibration": len(pictures(options.data, "calibration")),
+        "digest": file_digest(str(options.data / f"{NAME}.zip")),
         "steps": steps,
-        "schedule": schedule,
-        "command": "python benchmarks/nuclei.py train --data DATA/nuclei -o WORK, then ship",
+        "schedule": json.loads((options.out / "schedule.json").read_text()),
+        "command": options.command,
     }
 
 
@@ -230,10 +236,12 @@ def speed(options: argparse.Namespace) -> None:
     from coverslip.models.nuclei.slide import nuclei_of_slide
     from coverslip.slides import open_slide
     from coverslip.tiles import GridSpec, lay
+    from coverslip.tissue import find_tissue
 
     slide = open_slide(options.slide, mpp=options.mpp)
-    tiles = lay(slide, GridSpec(mpp=0.5, size=options.side, edge="pad"))
-    tiles = tiles.take(np.arange(min(len(tiles), options.tiles or len(tiles))))
+    grid = GridSpec(mpp=0.5, size=options.side, edge="pad", min_tissue=0)
+    tiles = lay(slide, grid, find_tissue(slide))
+    tiles = tiles.take(np.argsort(-tiles.tissue, kind="stable")[: options.tiles or len(tiles)])
     peer = peer_of(options.model)
     for precision in ("f32",) if peer else ("bf16", "f32"):
         detector = (
@@ -283,12 +291,25 @@ def parser() -> argparse.ArgumentParser:
         verbs.choices["train"].add_argument(name, type=int)
     for name in ("--rate", "--decay"):
         verbs.choices["train"].add_argument(name, type=float)
-    verbs.choices["train"].add_argument("--from", dest="start", help="a model folder to go on from")
+    verbs.choices["train"].add_argument("--also", type=Path, help="a folder of nuclei_taught.py")
+    verbs.choices["train"].add_argument("--shares", type=json.loads, help="of kinds of pictures, as JSON")
+    verbs.choices["train"].add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        help="a model folder, or an earlier WORK, to go on from",
+    )
     verbs.choices["ship"].add_argument("--to", type=Path)
+    verbs.choices["ship"].add_argument(
+        "--begin", type=json.loads, default={}, help="the reading to begin with, as JSON"
+    )
+    verbs.choices["ship"].add_argument(
+        "--command", default="python benchmarks/nuclei.py train --data DATA/nuclei -o WORK, then ship"
+    )
     verbs.choices["speed"].add_argument("--options", default="{}", help="of a peer's model, as JSON")
     verbs.choices["speed"].add_argument("--side", type=int, default=TILE)
     verbs.choices["speed"].add_argument("--repeat", type=int, default=3, help="the median counts")
-    verbs.choices["speed"].add_argument("--tiles", type=int, help="so many, from the first on")
+    verbs.choices["speed"].add_argument("--tiles", type=int, help="so many, those with most tissue")
     verbs.choices["score"].add_argument("--part", default="val", choices=["val", "calibration", "train"])
     verbs.choices["million"].add_argument("--count", type=int, default=1_000_000)
     verbs.choices["million"].add_argument("--pitch", type=int, default=31)

@@ -166,39 +166,21 @@ def train(folder: Path, steps: int, limit: float) -> None:
 
 def ship(folder: Path, target: Path) -> None:
     """Choose the reading on phantoms kept from training, and write weights of half precision and a card."""
-    import torch
-
-    from coverslip.models.folder import FolderCard, ModelFolder
-    from coverslip.models.nuclei.detector import TASK, NucleiNetworkDetector, fused
-    from coverslip.models.nuclei.network import NucleiNetwork
+    from coverslip.learn.nuclei.ship import Make, detector_of, halved, mean_weights
+    from coverslip.learn.nuclei.ship import ship as write
     from coverslip.models.nuclei.reading import Reading
 
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)
-    halved = {k: v.half() if v.is_floating_point() else v for k, v in state["mean"].items()}
-    network = NucleiNetwork(WIDTHS)
-    network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in halved.items()})
-    network = fused(network.eval().requires_grad_(False)).to(memory_format=torch.channels_last)
+    weights, steps = mean_weights(folder)
+    make, weights = Make("phantom-nuclei", WIDTHS, MPP, DIAMETER), halved(weights)
     start = Reading(seed=0.4, share=0.4, pixel=0.5, reach=1.25, score=0.4, smallest=12.0)
-    detector = NucleiNetworkDetector(network, start, MPP, DIAMETER, "")
     pictures = [kept_in(folder, SEEDS + PICTURES + i) for i in range(KEPT)]
-    reading, figures = chosen(detector, start, pictures)
-    card = FolderCard(
-        id="phantom-nuclei",
-        task=TASK,
-        architecture="coverslip.models.nuclei.network:NucleiNetwork",
-        parameters={"widths": list(WIDTHS)},
-        classes=("nucleus",),
-        mpp=MPP,
-        licence="CC0-1.0",
-        preprocessing={"diameter": DIAMETER, **asdict(reading)},
-        trained_on={
-            "name": f"{PICTURES} phantoms of seeds from {SEEDS} on; for phantoms only",
-            "steps": state["step"],
-            "command": "python benchmarks/phantom_nuclei.py train OUT, then ship",
-        },
-        metrics={"kept": figures},
-    )
-    done = ModelFolder.save(target, halved, card)
+    reading, figures = chosen(detector_of(weights, start, make), start, pictures)
+    learned = {
+        "name": f"{PICTURES} phantoms of seeds from {SEEDS} on; for phantoms only",
+        "steps": steps,
+        "command": "python benchmarks/phantom_nuclei.py train OUT, then ship",
+    }
+    done = write(target, weights, reading, {"trained_on": learned, "metrics": {"kept": figures}}, make)
     size = sum(file.stat().st_size for file in done.path.iterdir())
     print(json.dumps({"weights": done.digest, "bytes": size, "reading": asdict(reading), **figures}))
 

@@ -224,7 +224,8 @@ def test_features_are_the_same_at_any_place(folder: Path) -> None:
     one, other = detector.find(pixels, (0, 1)), detector.find(np.ascontiguousarray(pixels[64:, 32:]), (0, 1))
     assert one.features is not None
     assert other.features is not None
-    assert one.features.shape == (len(one), 48 + 192 + 8)
+    widths = detector.network.widths
+    assert one.features.shape == (len(one), widths[1] + widths[3] + 8)
     far, which = cKDTree(other.centres + np.array([32, 64])).query(one.centres)
     inside = (far < 0.1) & ((one.centres > 200) & (one.centres < 380)).all(axis=1)
     assert inside.sum() > 5

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,18 +14,19 @@ import tifffile
 import torch
 
 from coverslip.core.errors import StoreError, UsageError
+from coverslip.learn.nuclei import calibrate as calibrating
 from coverslip.learn.nuclei import predict as predicting
 from coverslip.learn.nuclei.augment import Picture
 from coverslip.learn.nuclei.batches import batch
-from coverslip.learn.nuclei.calibrate import Seen, calibrate
+from coverslip.learn.nuclei.calibrate import Seen, calibrate, settled
 from coverslip.learn.nuclei.losses import loss
 from coverslip.learn.nuclei.predict import predict_pictures, read_picture, write_labels
-from coverslip.learn.nuclei.ship import mean_weights
+from coverslip.learn.nuclei.ship import Make, detector_of, mean_weights, ship
 from coverslip.learn.nuclei.targets import target
 from coverslip.learn.nuclei.train import Schedule, train
 from coverslip.models.folder import ModelFolder
-from coverslip.models.nuclei.detector import SHIPPED
-from coverslip.models.nuclei.network import Outputs
+from coverslip.models.nuclei.detector import SHIPPED, load_nuclei
+from coverslip.models.nuclei.network import NucleiNetwork, Outputs
 from coverslip.models.nuclei.reading import Maps, Reading
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
@@ -116,6 +120,28 @@ def test_training_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
         mean_weights(tmp_path)
 
 
+@pytest.mark.parametrize("widths", [(8, 8, 16, 16, 16), (0, 12, 16, 16, 16)])
+def test_what_is_shipped_is_what_was_trained(tmp_path: Path, widths: tuple[int, int, int, int, int]) -> None:
+    torch.manual_seed(0)
+    network, rng = NucleiNetwork(widths).train(), np.random.default_rng(0)
+    for _ in range(3):  # statistics for the norms that are put into convolutions
+        network(torch.rand(2, 3, 32, 32))
+    weights, make = network.eval().state_dict(), Make("small", widths, 0.25, 30.0)
+    ship(tmp_path / "model", weights, Reading(), {}, make)
+    pixels = rng.random((45, 51, 3), np.float32)
+    wanted = detector_of(weights, Reading(), make).maps(pixels)
+    loaded = load_nuclei(tmp_path / "model", precision="f32")
+    assert (loaded.mpp, loaded.diameter, loaded.network.widths) == (0.25, 30.0, widths)
+    found = loaded.maps(pixels)
+    assert found.nucleus.shape == (45, 51)
+    assert found.radii.shape == (23, 26, 32)
+    with torch.inference_mode():
+        whole = torch.from_numpy(pixels[:32, :48].copy()).permute(2, 0, 1)[None]
+        plain = torch.sigmoid(network(whole).planes[0, 0]).numpy()
+    np.testing.assert_allclose(loaded.maps(pixels[:32, :48]).nucleus, plain, atol=2e-3)  # half precision
+    np.testing.assert_allclose(found.nucleus, wanted.nucleus, atol=0.03)  # bf16 beside f32
+
+
 def test_the_rate_warms_up_stays_and_ends_at_nothing() -> None:
     schedule = Schedule(steps=1000, warm=10, decay=0.3)
     assert schedule.factor(0) == 0.1
@@ -133,6 +159,24 @@ def test_thresholds_are_chosen_by_what_they_bring() -> None:
     best, worth = calibrate([seen], Reading(pixel=0.55, score=0.5), lambda pairs: float(pairs[0][1].max()))
     assert best.pixel <= 0.5
     assert worth == 3
+
+
+def test_a_reading_counts_at_the_scales_that_it_judges_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, start = pictures()[0], Reading(pixel=0.55, score=0.5)
+    radii, depth = np.full((80, 80, 32), 10, np.float32), np.float32(picture.labels > 0)
+
+    @dataclass
+    class Judges:
+        reading: Reading
+
+    def looked(detector: Judges, _pictures: Sequence[Picture]) -> list[Seen]:
+        # at the first look a lower threshold would bring more, but with it nothing is found
+        seen = 0.5 if detector.reading == start else 0.0
+        return [Seen(Maps(depth * np.float32(seen), depth, radii, 2), picture)]
+
+    monkeypatch.setattr(calibrating, "look", looked)
+    found = settled(cast(Any, Judges(start)), [picture], lambda pairs: 1.0 + float(pairs[0][1].max()))
+    assert found == (start, 1.0)
 
 
 # ------------------------------------------------------------------ plain pictures

@@ -272,6 +272,22 @@ def test_precisions_agree_and_views_too(cells: np.ndarray) -> None:
     assert views.radii.shape == exact.radii.shape
 
 
+def test_stars_that_are_not_worked_out_are_never_proposed(
+    cells: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = load_nuclei(precision="f32")
+    pixels = scaled(as_colour(cells), levels(as_colour(cells)))
+    few = detector.maps(pixels)
+    monkeypatch.setattr("coverslip.models.nuclei.detector.LEAST_SEED", -1.0)
+    every = detector.maps(pixels)
+    assert (few.radii == 0).mean() > 0.5 > (every.radii == 0).mean()
+    eager = Reading(seed=0.0, score=0.0, smallest=0.0)
+    one, other = read(few, eager), read(every, eager)
+    assert len(one) > 0
+    np.testing.assert_array_equal(one.labels, other.labels)
+    np.testing.assert_array_equal(one.stars, other.stars)
+
+
 def test_the_shipped_model_is_small_and_says_what_it_is() -> None:
     from coverslip.models.folder import ModelFolder
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,20 +12,26 @@ from coverslip.learn.nuclei.losses import Truth
 from coverslip.learn.nuclei.targets import Target, target
 from coverslip.models.nuclei.layout import GRID
 
-SHARES = {"histology": 0.50, "fluorescence": 0.42, "brightfield": 0.08}
-"""How often a crop is of each kind of picture."""
+SHARES: Mapping[str, float] = {"histology": 0.50, "fluorescence": 0.42, "brightfield": 0.08}
+"""How often a crop is of each kind of picture, unless said otherwise."""
 
 MARGIN = 24
 """Pixels around a crop from which its truth is drawn, so that nuclei cut by it keep their shape."""
 
 
 def batch(
-    pictures: Sequence[Picture], count: int, size: int, *, seed: int, step: int
+    pictures: Sequence[Picture],
+    count: int,
+    size: int,
+    *,
+    seed: int,
+    step: int,
+    shares: Mapping[str, float] = SHARES,
 ) -> tuple[torch.Tensor, Truth]:
-    """Return `count` crops of `size` pixels a side and their truth."""
+    """Return `count` crops of `size` pixels a side and their truth; `shares` as `SHARES`."""
     rng = np.random.default_rng((seed, step))
     kinds = sorted({p.kind for p in pictures})
-    share = np.array([SHARES[k] for k in kinds])
+    share = np.array([shares[k] for k in kinds])
     by_kind = {k: [p for p in pictures if p.kind == k] for k in kinds}
     pixels, truths = [], []
     for kind in rng.choice(kinds, count, p=share / share.sum()):

@@ -27,6 +27,9 @@ CHOICES: Mapping[str, tuple[float, ...]] = {
 ROUNDS = 2
 """How often all fields are gone through."""
 
+SETTLING = 3
+"""How often pictures are looked at anew, at the scales that the reading chosen last judges them at."""
+
 Pairs = list[tuple[NDArray[np.int32], NDArray[np.int32]]]
 Score = Callable[[Pairs], float]
 
@@ -80,5 +83,24 @@ def calibrate(pictures: Sequence[Seen], start: Reading, score: Score) -> tuple[R
                 if other != best and (worth := merit(pictures, other, score)) > most:
                     best, most = other, worth
         if most == before:
+            break
+    return best, most
+
+
+def settled(
+    detector: NucleiNetworkDetector, pictures: Sequence[Picture], score: Score
+) -> tuple[Reading, float]:
+    """Return the best reading by its merit at the scales at which it judges the pictures itself.
+
+    A reading that finds other nuclei judges pictures at other scales, so what `calibrate` chose at the scales
+    of another is measured anew before it counts. Begins with the detector's own.
+    """
+    best, most, how = detector.reading, -np.inf, detector.reading
+    for _ in range(1 + SETTLING):
+        seen = look(replace(detector, reading=how), pictures)
+        if (worth := merit(seen, how, score)) > most:
+            best, most = how, worth
+        before, (how, _) = how, calibrate(seen, how, score)
+        if how == before:
             break
     return best, most

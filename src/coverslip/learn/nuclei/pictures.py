@@ -65,9 +65,16 @@ def _read(zipped: zipfile.ZipFile, name: str, modality: str) -> Picture:
     def decode(member: str, flags: int) -> NDArray[np.generic]:
         return np.asarray(cv2.imdecode(np.frombuffer(zipped.read(member), np.uint8), flags))
 
-    colour = decode(f"images/{name}.png", cv2.IMREAD_COLOR)[..., ::-1]
-    pixels = colour.astype(np.float32) / np.float32(255)
-    labels = decode(f"labels/{name}.png", cv2.IMREAD_UNCHANGED).astype(np.int32)
+    return as_picture(
+        decode(f"images/{name}.png", cv2.IMREAD_COLOR)[..., ::-1],
+        decode(f"labels/{name}.png", cv2.IMREAD_UNCHANGED),
+        modality.partition("_")[0],
+    )
+
+
+def as_picture(colour: NDArray[np.generic], labels: NDArray[np.generic], kind: str) -> Picture:
+    """Return a training picture of pixels (h, w, 3) from 0 to 255 and labels (h, w)."""
+    pixels, labels = colour.astype(np.float32) / np.float32(255), labels.astype(np.int32)
     y, x = np.nonzero(labels)
     ids = labels[y, x]
     areas = np.bincount(ids)
@@ -77,7 +84,7 @@ def _read(zipped: zipfile.ZipFile, name: str, modality: str) -> Picture:
     return Picture(
         pixels=scaled(pixels, levels(pixels)),
         labels=labels,
-        kind=modality.partition("_")[0],
+        kind=kind,
         diameter=float(np.median(sizes)) if len(sizes) else DIAMETER,
         centres=sums[there] / areas[there, None],
     )

@@ -1,9 +1,9 @@
-"""From a training's checkpoint to the model folder that goes with the package."""
+"""From a training's checkpoint to a model folder that finds nuclei."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,31 @@ import torch
 from coverslip.core.errors import StoreError
 from coverslip.learn.nuclei.augment import DIAMETER
 from coverslip.models.folder import FolderCard, ModelFolder
-from coverslip.models.nuclei.detector import TASK, NucleiNetworkDetector, Precision, fused
+from coverslip.models.nuclei.detector import TASK, NucleiNetworkDetector, fused
 from coverslip.models.nuclei.network import WIDTHS, NucleiNetwork
 from coverslip.models.nuclei.reading import Reading
 
-MPP = 0.5
-"""Microns per pixel at which slides are read."""
+
+@dataclass(frozen=True)
+class Make:
+    """What a model is besides its weights; by default the one that goes with the package.
+
+    Attributes
+    ----------
+    id
+        Its name.
+    widths
+        Of the network; see `coverslip.models.nuclei.network.NucleiNetwork`.
+    mpp
+        Microns per pixel at which slides are read.
+    diameter
+        Pixels of a usual nucleus.
+    """
+
+    id: str = "nuclei"
+    widths: tuple[int, int, int, int, int] = WIDTHS
+    mpp: float = 0.5
+    diameter: float = DIAMETER
 
 
 def mean_weights(folder: Path) -> tuple[dict[str, torch.Tensor], int]:
@@ -36,24 +55,32 @@ def mean_weights(folder: Path) -> tuple[dict[str, torch.Tensor], int]:
 
 
 def detector_of(
-    weights: Mapping[str, torch.Tensor], reading: Reading, *, precision: Precision = "bf16", views: int = 1
+    weights: Mapping[str, torch.Tensor], reading: Reading, make: Make | None = None
 ) -> NucleiNetworkDetector:
     """Return a detector with these weights, as the package would load it."""
-    network = NucleiNetwork()
+    make = make or Make()
+    network = NucleiNetwork(make.widths)
     network.load_state_dict(dict(weights))
     return NucleiNetworkDetector(
         network=fused(network.eval().requires_grad_(False)).to(memory_format=torch.channels_last),
         reading=reading,
-        mpp=MPP,
-        diameter=DIAMETER,
+        mpp=make.mpp,
+        diameter=make.diameter,
         digest="",
-        precision=precision,
-        views=views,
     )
 
 
+def halved(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return weights in half precision, as they are shipped; counters stay whole numbers."""
+    return {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+
+
 def ship(
-    folder: Path, weights: Mapping[str, torch.Tensor], reading: Reading, facts: Mapping[str, Any]
+    folder: Path,
+    weights: Mapping[str, torch.Tensor],
+    reading: Reading,
+    facts: Mapping[str, Any],
+    make: Make | None = None,
 ) -> ModelFolder:
     """Write the model folder, the weights in half precision.
 
@@ -61,17 +88,19 @@ def ship(
     ----------
     facts
         ``trained_on`` and ``metrics`` of the card.
+    make
+        `Make` when None.
     """
-    halved = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    make = make or Make()
     card = FolderCard(
-        id="nuclei",
+        id=make.id,
         task=TASK,
         architecture="coverslip.models.nuclei.network:NucleiNetwork",
-        parameters={"widths": list(WIDTHS)},
+        parameters={"widths": list(make.widths)},
         classes=("nucleus",),
-        mpp=MPP,
+        mpp=make.mpp,
         licence="CC0-1.0",
-        preprocessing={"diameter": DIAMETER, **asdict(reading)},
+        preprocessing={"diameter": make.diameter, **asdict(reading)},
         **facts,
     )
-    return ModelFolder.save(folder, halved, card)
+    return ModelFolder.save(folder, halved(weights), card)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
 from coverslip.core.errors import UsageError
 from coverslip.learn.nuclei.augment import Picture
-from coverslip.learn.nuclei.batches import batch
+from coverslip.learn.nuclei.batches import SHARES, batch
 from coverslip.learn.nuclei.losses import loss
 from coverslip.models.nuclei.network import NucleiNetwork
 
@@ -38,6 +38,8 @@ class Schedule:
         Of the first weights and of every batch.
     every
         Steps between checkpoints.
+    shares
+        How often a crop is of each kind of picture.
     """
 
     steps: int = 4000
@@ -50,6 +52,7 @@ class Schedule:
     average: float = 0.998
     seed: int = 0
     every: int = 25
+    shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
 
     def factor(self, step: int) -> float:
         """Return the share of the rate at `step`."""
@@ -113,7 +116,8 @@ def _step(
     schedule: Schedule,
     step: int,
 ) -> dict[str, float]:
-    pixels, truth = batch(pictures, schedule.count, schedule.size, seed=schedule.seed, step=step)
+    how = {"seed": schedule.seed, "step": step, "shares": schedule.shares}
+    pixels, truth = batch(pictures, schedule.count, schedule.size, **how)
     for group in optimiser.param_groups:
         group["lr"] = schedule.rate * schedule.factor(step)
     with torch.autocast("cpu", torch.bfloat16):

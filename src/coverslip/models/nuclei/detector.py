@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from coverslip.core.errors import MissingExtraError, UsageError
 from coverslip.models.folder import ModelFolder
 from coverslip.models.nuclei.intensity import resized, scaled
-from coverslip.models.nuclei.layout import GRID, STRIDE
-from coverslip.models.nuclei.reading import Found, Maps, Reading, read
+from coverslip.models.nuclei.layout import GRID, RAYS, STRIDE
+from coverslip.models.nuclei.reading import LEAST_SEED, Found, Maps, Reading, read, smoothed
 from coverslip.models.nuclei.views import EDGE, judged
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SHIPPED = Path(__file__).parent / "shipped"
 TASK = "nuclei"
 """Of the card of such a model."""
 
-MARGIN = 128
+MARGIN = 96
 """Pixels that a tile is read beyond its edges, so that nuclei near them are judged as those inside are."""
 
 Precision = Literal["f32", "bf16"]
@@ -145,7 +145,13 @@ class NucleiNetworkDetector:
             if layers is not None:
                 layers.extend(inner)
             planes = torch.sigmoid(outputs.planes[0].float()).numpy()
-            return planes, radii(outputs.stars[0].permute(1, 2, 0)).numpy()
+            stars = outputs.stars[0].permute(1, 2, 0)
+            if self.views > 1:  # what each view proposes is not known before their mean
+                return planes, radii(stars).numpy()
+            where = torch.from_numpy(smoothed(planes[2], GRID) >= LEAST_SEED)
+            far = torch.zeros((*where.shape, RAYS))
+            far[where] = radii(stars[where])
+            return planes, far.numpy()
 
 
 def load_nuclei(

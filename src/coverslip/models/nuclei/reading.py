@@ -12,6 +12,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+LEAST_SEED = 0.2
+"""Where the smoothed depth is less, no star is ever proposed, and so none is worked out."""
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -20,7 +23,7 @@ class Reading:
     Attributes
     ----------
     seed
-        Least depth, smoothed, at which a star is proposed.
+        Least depth, smoothed, at which a star is proposed; `LEAST_SEED` or more.
     share
         Of the smaller of two stars, how much they may have in common.
     pixel
@@ -50,7 +53,7 @@ class Maps:
     nucleus, depth
         (h, w), 0 to 1.
     radii
-        (ceil(h / grid), ceil(w / grid), rays): pixels to the edge of the nucleus.
+        (ceil(h / grid), ceil(w / grid), rays): pixels to the edge of the nucleus, where a star may begin.
     grid
         Pixels from one star to the next.
     """
@@ -172,15 +175,20 @@ def _enlarged(stars: NDArray[np.float32], across: float, down: float) -> NDArray
     return scaled
 
 
-def _proposed(maps: Maps, how: Reading) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return proposed stars and the smoothed depth at their centres, the deepest first."""
+def smoothed(depth: NDArray[np.float32], grid: int) -> NDArray[np.float32]:
+    """Return the depth at grid points, of whose peaks stars are proposed."""
     import cv2
 
+    return np.ascontiguousarray(cv2.GaussianBlur(depth, (0, 0), 1.0)[::grid, ::grid], np.float32)
+
+
+def _proposed(maps: Maps, how: Reading) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return proposed stars and the smoothed depth at their centres, the deepest first."""
     from coverslip.models.nuclei import kernels
 
-    smooth = cv2.GaussianBlur(maps.depth, (0, 0), 1.0)[:: maps.grid, :: maps.grid]
+    smooth = smoothed(maps.depth, maps.grid)
     places = np.empty((smooth.size, 2), np.int64)
-    count = kernels.peaks(np.ascontiguousarray(smooth), how.seed, places)
+    count = kernels.peaks(smooth, max(how.seed, LEAST_SEED), places)
     row, column = places[:count].T
     depth = smooth[row, column]
     order = np.argsort(-depth, kind="stable")
