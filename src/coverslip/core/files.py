@@ -19,8 +19,8 @@ os.umask(_UMASK)  # it can only be read by setting it
 def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` when the block ends well, else remove it.
 
-    The file gets the permissions of any other new file, also where a library (safetensors) writes it for its
-    owner alone: the rest of a group is to read what one of them made.
+    Where a library (safetensors) writes the file for its owner alone, it gets the permissions of any other
+    new file: the rest of a group is to read what one of them made.
 
     Examples
     --------
@@ -36,11 +36,17 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{PARTIAL}{target.suffix}")
     try:
         yield partial
-        partial.chmod(0o666 & ~_UMASK)
+        _open_to_others(partial)
         _sync(partial)
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _open_to_others(path: Path) -> None:
+    with contextlib.suppress(OSError):  # some file systems know no permissions
+        if path.stat().st_mode & 0o077 == 0:
+            path.chmod(0o666 & ~_UMASK)
 
 
 def _sync(path: Path) -> None:
