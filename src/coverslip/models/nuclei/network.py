@@ -4,8 +4,8 @@ One head says where nuclei and their contours are and how deep inside a pixel li
 resolution, draws the nucleus around each pixel as a star: its radius in `RAYS` directions [1]_, and the way
 to its centre.
 
-Layers at full resolution are narrow and cost a third of the time, so the network that ships has none: four
-pixels come in as the channels of one, and the first head's go out again as four pixels [2]_.
+Layers at full resolution are narrow, and would cost a fifth of the time, so the network that ships has none:
+four pixels come in as the channels of one, and the first head's go out again as four pixels [2]_.
 
 References
 ----------

@@ -59,7 +59,7 @@ class NucleiStage:
     """
 
     name: ClassVar[str] = "nuclei"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     model: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
